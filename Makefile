@@ -1,0 +1,53 @@
+# Every target is short; logic lives in Go. `make` alone prints this help.
+SHELL := /bin/bash -o pipefail
+GO ?= go
+RUN ?= .
+BENCH ?= .
+LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VULN := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+export GOFLAGS := -buildvcs=false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build cluster unit lint vuln scenario update fuzz bench fmt
+
+help: ## print this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## a cluster, a Git server and Tradewind on this machine; Ctrl-C ends it
+	@$(GO) run ./integration/build cluster tradewind demo
+	@exec bin/demo
+
+test: ## everything that must hold: format, lint, vulnerabilities, race tests, scenarios
+	@$(GO) run ./integration/build cluster tradewind
+	@$(MAKE) --no-print-directory fmt unit lint vuln scenario
+
+build: ## bin/tradewind, one static binary
+	@$(GO) run ./integration/build tradewind
+
+cluster: ## bin/cluster, the real API server for tests and demo (built once, about 10 minutes)
+	@$(GO) run ./integration/build cluster
+
+unit: ## race-enabled tests of every package, fuzz seeds included
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /integration$$)
+
+lint: ## golangci-lint, from its Go module
+	$(GO) run $(LINT) run ./...
+
+vuln: ## known vulnerabilities that our code reaches
+	$(GO) run $(VULN) ./...
+
+scenario: ## stories on the real cluster: make scenario RUN=<regexp>
+	$(GO) test ./integration -count=1 -timeout 40m -v -run '^TestScenario$$|^TestRules' -scenario '$(RUN)'
+
+update: ## rewrite golden files; the diff is the review
+	$(GO) test ./sync/render/... ./handlers/... ./cmd/... -update
+
+fuzz: ## one minute for every parser of outside bytes
+	$(GO) run ./integration/build fuzz
+
+bench: ## measurements: make bench BENCH=<regexp>
+	$(GO) run ./integration/bench -bench '$(BENCH)'
+
+fmt: ## fail when a file is not gofmt'ed
+	@test -z "$$(gofmt -l cmd events handlers integration registry services sync deployments | tee /dev/stderr)"

@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is the whole configuration file. Defaults < file < environment < flags; any key
+// can come from the environment: queue.storeDir is TRADEWIND_QUEUE_STORE_DIR, a list or
+// object is given there as YAML.
+type Config struct {
+	// Role is what this process does: all (default), gateway or worker. Gateways and
+	// workers apart need an external queue (queue.url).
+	Role string `yaml:"role"`
+
+	Hooks   HooksConfig   `yaml:"hooks"`
+	Web     ListenConfig  `yaml:"web"`
+	Admin   ListenConfig  `yaml:"admin"`
+	Queue   QueueConfig   `yaml:"queue"`
+	Git     GitConfig     `yaml:"git"`
+	Cluster ClusterConfig `yaml:"cluster"`
+	Worker  WorkerConfig  `yaml:"worker"`
+	Poll    PollConfig    `yaml:"poll"`
+	Log     LogConfig     `yaml:"log"`
+}
+
+// ListenConfig is one HTTP listener.
+type ListenConfig struct {
+	// Address is host:port; port 0 takes a free one, which the log names. Empty
+	// switches the listener off.
+	Address string `yaml:"address"`
+}
+
+// HooksConfig is the gateway: where forges post to.
+type HooksConfig struct {
+	// Address of the only listener that an Ingress should expose.
+	Address string `yaml:"address"`
+	// TrustedProxies are CIDRs whose X-Forwarded-For is believed.
+	TrustedProxies []string `yaml:"trustedProxies"`
+	// Receivers are the endpoints /hooks/<sender>/<id>.
+	Receivers []ReceiverConfig `yaml:"receivers"`
+}
+
+// ReceiverConfig is one endpoint for one sender.
+type ReceiverConfig struct {
+	// ID is the last part of the path: letters, digits, - and _.
+	ID string `yaml:"id"`
+	// Name is how logs call it; the id when empty.
+	Name string `yaml:"name"`
+	// Sender is the product that posts: github, generic.
+	Sender string `yaml:"sender"`
+	// SecretFile holds the shared secret, at least 16 bytes. One trailing newline is
+	// not part of it.
+	SecretFile string `yaml:"secretFile"`
+	// PreviousSecretFile holds the secret before a rotation, accepted until
+	// PreviousExpires.
+	PreviousSecretFile string    `yaml:"previousSecretFile"`
+	PreviousExpires    time.Time `yaml:"previousExpires"`
+	// Unsigned accepts posts without signature from senders that cannot sign. Such an
+	// event can only cause a look at the source.
+	Unsigned bool `yaml:"unsigned"`
+	// Scope lists the repositories this sender may speak for: host/path, or
+	// host/org/* for all below. Required.
+	Scope []string `yaml:"scope"`
+}
+
+// QueueConfig is the durable queue, NATS JetStream.
+type QueueConfig struct {
+	// URL of an external NATS cluster. Empty runs JetStream inside this process,
+	// without a listener.
+	URL string `yaml:"url"`
+	// CredentialsFile for the external cluster.
+	CredentialsFile string `yaml:"credentialsFile"`
+	// StoreDir keeps the embedded queue; it must be on a disk that outlives the process.
+	StoreDir string `yaml:"storeDir"`
+	// AllowVolatile permits a StoreDir on a temporary file system (demo, tests).
+	AllowVolatile bool `yaml:"allowVolatile"`
+	// Replicas of each stream on an external cluster, 1 or 3.
+	Replicas int `yaml:"replicas"`
+}
+
+// GitConfig is how sources are reached.
+type GitConfig struct {
+	// Dir caches mirrors; it may vanish at any time. Empty keeps them in memory.
+	Dir string `yaml:"dir"`
+	// AllowedHosts are hosts (host or host:port) that may resolve to private or
+	// loopback addresses.
+	AllowedHosts []string `yaml:"allowedHosts"`
+	// InsecureHosts may be reached over plain http.
+	InsecureHosts []string `yaml:"insecureHosts"`
+	// Timeout bounds one fetch.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// ClusterConfig is how the Kubernetes API is reached. Both empty means the pod's own
+// service account.
+type ClusterConfig struct {
+	Kubeconfig string `yaml:"kubeconfig"`
+	Context    string `yaml:"context"`
+}
+
+// WorkerConfig is the consuming half.
+type WorkerConfig struct {
+	// Slots is how many Applications are worked on at once.
+	Slots int `yaml:"slots"`
+	// Grace is how long work in hand may go on after a signal; keep it below the pod's
+	// terminationGracePeriodSeconds.
+	Grace time.Duration `yaml:"grace"`
+}
+
+// PollConfig is the safety net behind the webhooks.
+type PollConfig struct {
+	// MaxInterval is the longest time a source goes unlooked at, whatever pullInterval
+	// its Applications ask for.
+	MaxInterval time.Duration `yaml:"maxInterval"`
+}
+
+// LogConfig is the log on stderr.
+type LogConfig struct {
+	// Level is debug, info, warn or error.
+	Level string `yaml:"level"`
+	// Format is json, text, or auto (text on a terminal).
+	Format string `yaml:"format"`
+}
+
+// The roles.
+const (
+	roleAll     = "all"
+	roleGateway = "gateway"
+	roleWorker  = "worker"
+)
+
+func defaultConfig() Config {
+	return Config{
+		Role:    roleAll,
+		Hooks:   HooksConfig{Address: ":9292"},
+		Web:     ListenConfig{Address: ":8080"},
+		Admin:   ListenConfig{Address: ":9090"},
+		Queue:   QueueConfig{Replicas: 1},
+		Git:     GitConfig{Timeout: time.Minute},
+		Worker:  WorkerConfig{Slots: 8, Grace: 20 * time.Second},
+		Poll:    PollConfig{MaxInterval: 10 * time.Minute},
+		Log:     LogConfig{Level: "info", Format: "auto"},
+		Cluster: ClusterConfig{},
+	}
+}
+
+// loadConfig reads the file at path (none when empty) over the defaults, then the
+// environment over both. Errors name the file and line, or the variable.
+func loadConfig(path string, environ []string) (Config, error) {
+	cfg := defaultConfig()
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return cfg, usageErrorf("reading configuration: %w", err)
+		}
+		if err := decodeStrict(data, &cfg); err != nil {
+			return cfg, usageErrorf("reading configuration %s: %w", path, err)
+		}
+	}
+	if err := applyEnvironment(&cfg, environ); err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.Validate()
+}
+
+func decodeStrict(data []byte, into any) error {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	err := dec.Decode(into)
+	if errors.Is(err, io.EOF) { // an empty file is a valid one
+		return nil
+	}
+	if typeErr, ok := errors.AsType[*yaml.TypeError](err); ok {
+		return errors.New(strings.Join(typeErr.Errors, "; "))
+	}
+	return err
+}
+
+// Validate refuses, at start, what would fail later; every error names its key.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	switch c.Role {
+	case roleAll:
+	case roleGateway, roleWorker:
+		if c.Queue.URL == "" {
+			bad("queue.url", "role %s needs an external queue; set it, or use role all", c.Role)
+		}
+	default:
+		bad("role", "%q: want all, gateway or worker", c.Role)
+	}
+	if c.Queue.URL == "" && c.Queue.StoreDir == "" {
+		bad("queue.storeDir", "the embedded queue needs a directory on a durable disk")
+	}
+	if c.Queue.URL == "" && c.Queue.StoreDir != "" && !filepath.IsAbs(c.Queue.StoreDir) {
+		bad("queue.storeDir", "%q: want an absolute path", c.Queue.StoreDir)
+	}
+	if c.Worker.Slots < 1 || c.Worker.Slots > 1000 {
+		bad("worker.slots", "%d: want 1 to 1000", c.Worker.Slots)
+	}
+	if c.Worker.Grace < time.Second || c.Worker.Grace > 10*time.Minute {
+		bad("worker.grace", "%s: want 1s to 10m", c.Worker.Grace)
+	}
+	if c.Poll.MaxInterval < 10*time.Second || c.Poll.MaxInterval > time.Hour {
+		bad("poll.maxInterval", "%s: want 10s to 1h", c.Poll.MaxInterval)
+	}
+	if c.Git.Timeout < time.Second || c.Git.Timeout > 30*time.Minute {
+		bad("git.timeout", "%s: want 1s to 30m", c.Git.Timeout)
+	}
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		bad("log.level", "%q: want debug, info, warn or error", c.Log.Level)
+	}
+	switch c.Log.Format {
+	case "json", "text", "auto":
+	default:
+		bad("log.format", "%q: want json, text or auto", c.Log.Format)
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return usageErrorf("configuration: %w", errors.Join(errs...))
+}

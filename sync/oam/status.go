@@ -1,0 +1,154 @@
+package oam
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Phase is the state of an Application, in KubeVela's words.
+type Phase string
+
+// The phases.
+const (
+	PhaseStarting           Phase = "starting"
+	PhaseRendering          Phase = "rendering" // also where a document that does not parse stays
+	PhaseGeneratingPolicy   Phase = "generatingPolicy"
+	PhaseRunningWorkflow    Phase = "runningWorkflow"
+	PhaseWorkflowSuspending Phase = "workflowSuspending"
+	PhaseWorkflowTerminated Phase = "workflowTerminated"
+	PhaseWorkflowFailed     Phase = "workflowFailed"
+	PhaseRunning            Phase = "running"
+	PhaseUnhealthy          Phase = "unhealthy"
+	PhaseDeleting           Phase = "deleting"
+)
+
+// Status is what is. The JSON key of the phase is "status", as in KubeVela.
+type Status struct {
+	Phase              Phase              `json:"status,omitempty"`
+	Conditions         []metav1.Condition `json:"conditions,omitempty"`
+	ObservedGeneration int64              `json:"observedGeneration,omitempty"`
+	Services           []Service          `json:"services,omitempty"`
+	Workflow           *WorkflowStatus    `json:"workflow,omitempty"`
+	AppliedResources   []AppliedResource  `json:"appliedResources,omitempty"`
+	LatestRevision     *Revision          `json:"latestRevision,omitempty"`
+	// Sources says which commit each Git source of the Application is at. Ours, not
+	// KubeVela's: it answers "is my commit live?" without a second kind.
+	Sources []Source `json:"sources,omitempty"`
+}
+
+// Service is the health of one component. Message is what a person reads in "ls".
+type Service struct {
+	Name            string              `json:"name"`
+	Namespace       string              `json:"namespace,omitempty"`
+	Cluster         string              `json:"cluster,omitempty"`
+	Workload        *WorkloadDefinition `json:"workloadDefinition,omitempty"`
+	Healthy         bool                `json:"healthy"`
+	WorkloadHealthy bool                `json:"workloadHealthy,omitempty"`
+	Message         string              `json:"message,omitempty"`
+	Traits          []TraitStatus       `json:"traits,omitempty"`
+}
+
+// WorkloadDefinition is the kind of a component's main object.
+type WorkloadDefinition struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+// TraitStatus is the health of one trait.
+type TraitStatus struct {
+	Type    string `json:"type"`
+	Healthy bool   `json:"healthy"`
+	Pending bool   `json:"pending,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// WorkflowPhase is the state of a run of the workflow.
+type WorkflowPhase string
+
+// The states of a workflow run.
+const (
+	WorkflowExecuting  WorkflowPhase = "executing"
+	WorkflowSuspending WorkflowPhase = "suspending"
+	WorkflowTerminated WorkflowPhase = "terminated"
+	WorkflowFailed     WorkflowPhase = "failed"
+	WorkflowSucceeded  WorkflowPhase = "succeeded"
+)
+
+// WorkflowStatus is the whole state of a run: package workflow continues from it after
+// any restart.
+type WorkflowStatus struct {
+	AppRevision string        `json:"appRevision,omitempty"`
+	Mode        string        `json:"mode"` // "<steps>-<subSteps>", such as StepByStep-DAG
+	Phase       WorkflowPhase `json:"status"`
+	Message     string        `json:"message,omitempty"`
+	Suspend     bool          `json:"suspend"`
+	Terminated  bool          `json:"terminated"`
+	Finished    bool          `json:"finished"`
+	Steps       []StepStatus  `json:"steps,omitempty"`
+	StartTime   *metav1.Time  `json:"startTime,omitempty"`
+	EndTime     *metav1.Time  `json:"endTime,omitempty"`
+}
+
+// StepPhase is the state of one step.
+type StepPhase string
+
+// The states of a step.
+const (
+	StepRunning    StepPhase = "running"
+	StepPending    StepPhase = "pending"
+	StepSuspending StepPhase = "suspending"
+	StepSucceeded  StepPhase = "succeeded"
+	StepFailed     StepPhase = "failed"
+	StepSkipped    StepPhase = "skipped"
+)
+
+// StepStatus is the state of one step and of its sub-steps.
+type StepStatus struct {
+	ID               string       `json:"id"`
+	Name             string       `json:"name"`
+	Type             string       `json:"type"`
+	Phase            StepPhase    `json:"phase"`
+	Message          string       `json:"message,omitempty"`
+	Reason           string       `json:"reason,omitempty"`
+	FirstExecuteTime *metav1.Time `json:"firstExecuteTime,omitempty"`
+	LastExecuteTime  *metav1.Time `json:"lastExecuteTime,omitempty"`
+	SubSteps         []StepStatus `json:"subSteps,omitempty"`
+}
+
+// AppliedResource names one object that the Application applied.
+type AppliedResource struct {
+	Cluster    string `json:"cluster,omitempty"`
+	Creator    string `json:"creator,omitempty"` // "workflow"
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Namespace  string `json:"namespace,omitempty"`
+	Name       string `json:"name"`
+}
+
+// Revision is an ApplicationRevision, "<app>-v<N>".
+type Revision struct {
+	Name string `json:"name"`
+	N    int64  `json:"revision"`
+	Hash string `json:"revisionHash"`
+}
+
+// Source is the state of one component's Git source.
+type Source struct {
+	Component string `json:"component"`
+	URL       string `json:"url"`
+	Ref       string `json:"ref"`
+	Commit    string `json:"commit"`
+}
+
+// The conditions of an Application: KubeVela's five and Ready, and ours for the source
+// and for live health.
+const (
+	ConditionParsed   = "Parsed"
+	ConditionRevision = "Revision"
+	ConditionPolicy   = "Policy"
+	ConditionRender   = "Render"
+	ConditionWorkflow = "Workflow"
+	ConditionReady    = "Ready"
+	ConditionFetched  = "Fetched"
+	ConditionHealthy  = "Healthy"
+	ConditionStalled  = "Stalled"
+)
