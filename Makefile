@@ -5,6 +5,8 @@ RUN ?= .
 BENCH ?= .
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULN := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# The race detector needs a C compiler on Linux; CI has one, a bare machine may not.
+RACE := $(if $(shell command -v cc),-race)
 export GOFLAGS := -buildvcs=false
 
 .DEFAULT_GOAL := help
@@ -29,7 +31,7 @@ cluster: ## bin/cluster, the real API server for tests and demo (built once, abo
 
 unit: ## race-enabled tests of every package, fuzz seeds included
 	$(GO) vet ./...
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /integration$$)
+	$(GO) test $(RACE) -timeout 20m $$($(GO) list ./... | grep -v /integration$$)
 
 lint: ## golangci-lint, from its Go module
 	$(GO) run $(LINT) run ./...

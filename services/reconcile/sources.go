@@ -1,0 +1,109 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/render"
+)
+
+// heads remembers, per source and ref, the tree last fetched and the sighting it was
+// fetched under, so that one push costs one fetch however many Applications look at the
+// repository, and a look for another reason costs none.
+type heads struct {
+	mu    sync.Mutex
+	known map[string]*head
+}
+
+// head is locked while it is fetched: everyone who wants the same ref waits for one
+// fetch.
+type head struct {
+	mu      sync.Mutex
+	tree    *git.Tree
+	mark    uint64    // the sighting heard before the fetch
+	checked time.Time // when the remote was last asked
+}
+
+// headTrust is how long a head is believed without asking the remote. Webhooks and the
+// poller announce changes long before; this only bounds how wrong a worker can be when
+// both are silent.
+const headTrust = 10 * time.Minute
+
+func newHeads() *heads { return &heads{known: map[string]*head{}} }
+
+func (h *heads) of(key string) *head {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known[key] == nil {
+		h.known[key] = &head{}
+	}
+	return h.known[key]
+}
+
+// refOf says which ref of the repository a source means.
+func refOf(src *render.Source) git.Ref {
+	return git.Ref{Branch: src.Branch, Tag: src.Tag, Name: src.RefName, Commit: src.Commit, SemVer: src.SemVer}
+}
+
+// tree returns the source's tree as it is now. It asks the remote only when an event was
+// heard since the last time, when fresh is demanded, or when headTrust has passed.
+func (r *Reconciler) tree(ctx context.Context, namespace string, src *render.Source, fresh bool) (*git.Tree, error) {
+	auth, err := r.auth(ctx, namespace, src)
+	if err != nil {
+		return nil, err
+	}
+	repo, err := events.RepoKey(src.URL)
+	if err != nil {
+		return nil, fmt.Errorf("source url: %w", err)
+	}
+	ref := fixedRef(src)
+	h := r.heads.of(fmt.Sprintf("%s %v %s", auth.ID(), refOf(src), src.URL))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+
+	// The mark is read before the fetch: an event that arrives during it is newer than
+	// the mark and causes another.
+	mark, err := r.queue.Sighting(ctx, events.SourceKey(repo, ref))
+	if err != nil {
+		return nil, fmt.Errorf("reading what was last heard of %s: %w", repo, err)
+	}
+	// Without a fixed ref no single sighting tells whether anything moved.
+	trusted := ref != "" && !fresh && mark == h.mark && r.now().Sub(h.checked) < headTrust
+	if src.Commit != "" && h.tree != nil {
+		trusted = true
+	}
+	if h.tree != nil && trusted {
+		return h.tree, nil
+	}
+	tree, err := r.mirrors.Fetch(ctx, git.Source{URL: src.URL, Auth: auth}, refOf(src))
+	if err != nil {
+		return nil, err
+	}
+	h.tree, h.mark, h.checked = tree, mark, r.now()
+	return tree, nil
+}
+
+func (r *Reconciler) auth(ctx context.Context, namespace string, src *render.Source) (git.Auth, error) {
+	if src.SecretName == "" {
+		return git.Auth{}, nil
+	}
+	data, err := r.cluster.SecretData(ctx, namespace, src.SecretName)
+	if err != nil {
+		return git.Auth{}, fmt.Errorf("reading secret %s/%s: %w", namespace, src.SecretName, err)
+	}
+	auth, err := git.AuthFromSecret(data)
+	if err != nil {
+		return git.Auth{}, fmt.Errorf("secret %s/%s: %w", namespace, src.SecretName, err)
+	}
+	return auth, nil
+}
+
+// sourceMissing tells errors that a person has to mend from those that time mends.
+func sourceMissing(err error) bool {
+	return errors.Is(err, git.ErrAuth) || errors.Is(err, git.ErrRepoNotFound) || errors.Is(err, git.ErrRefNotFound)
+}

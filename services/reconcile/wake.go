@@ -1,0 +1,151 @@
+package reconcile
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/sync/apply"
+	"github.com/tradewind-dev/tradewind/sync/oam"
+)
+
+// wakes gathers, without ever blocking a watch, which Applications deserve a look; one
+// goroutine hands them to the queue. A key that is gathered twice is asked for once.
+type wakes struct {
+	mu      sync.Mutex
+	pending map[events.Key]events.Cause
+	signal  chan struct{}
+}
+
+func newWakes() *wakes {
+	return &wakes{pending: map[events.Key]events.Cause{}, signal: make(chan struct{}, 1)}
+}
+
+func (w *wakes) add(key events.Key, cause events.Cause) {
+	w.mu.Lock()
+	if old, ok := w.pending[key]; !ok || old == events.CauseDrift {
+		w.pending[key] = cause
+	}
+	w.mu.Unlock()
+	select {
+	case w.signal <- struct{}{}:
+	default: // a hand-over is due already
+	}
+}
+
+func (w *wakes) take() map[events.Key]events.Cause {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	taken := w.pending
+	w.pending = map[events.Key]events.Cause{}
+	return taken
+}
+
+// wakeRetry is how long a hand-over to a queue that refuses waits for the next try.
+const wakeRetry = time.Second
+
+// Wake hands over what the watches saw to the queue until ctx ends. What the queue
+// refuses is kept.
+func (r *Reconciler) Wake(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.wakes.signal:
+		}
+		var refused error
+		for key, cause := range r.wakes.take() {
+			if err := r.queue.Trigger(ctx, events.Trigger{Key: key, Cause: cause, Time: time.Now()}); err != nil {
+				refused = err
+				r.wakes.add(key, cause)
+			}
+		}
+		if refused == nil || ctx.Err() != nil {
+			continue
+		}
+		r.log.Warn("queue refused a trigger", "err", refused)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wakeRetry):
+		}
+	}
+}
+
+// onApplication keeps the index and wakes the Application itself when something a run
+// depends on changed, and its parent when its own state did. A write of our own status
+// alone wakes nobody.
+func (r *Reconciler) onApplication(before, after *oam.Application) {
+	if after == nil {
+		key := events.AppKey(before.Namespace, before.Name)
+		r.index.set(key, nil)
+		r.changed.broadcast()
+		r.wakeParent(before)
+		return
+	}
+	key := events.AppKey(after.Namespace, after.Name)
+	if before == nil || before.Generation != after.Generation {
+		r.index.set(key, after.Spec.Components)
+		r.changed.broadcast()
+	}
+	switch {
+	case before == nil:
+		r.wakes.add(key, events.CauseManual)
+	case before.Generation != after.Generation,
+		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero(),
+		before.Labels[oam.LabelPause] != after.Labels[oam.LabelPause],
+		before.Annotations[oam.AnnotationRequestedAt] != after.Annotations[oam.AnnotationRequestedAt],
+		before.Annotations[oam.AnnotationPublishVersion] != after.Annotations[oam.AnnotationPublishVersion]:
+		r.wakes.add(key, events.CauseManual)
+	}
+	if before == nil || summarize(before) != summarize(after) {
+		r.wakeParent(after)
+	}
+}
+
+// summarize is the part of a child's state that its parent shows.
+func summarize(app *oam.Application) string {
+	parts := []string{string(app.Status.Phase)}
+	for _, s := range app.Status.Services {
+		if !s.Healthy {
+			parts = append(parts, s.Name, s.Message)
+		}
+	}
+	return strings.Join(parts, "\x00")
+}
+
+// wakeParent wakes the Application whose Git path holds app.
+func (r *Reconciler) wakeParent(app *oam.Application) {
+	namespace, name, ok := strings.Cut(app.Labels[oam.LabelSource], ".")
+	if ok {
+		r.wakes.add(events.AppKey(namespace, name), events.CauseDrift)
+	}
+}
+
+// onObject wakes the owner of an object that changed in the cluster.
+func (r *Reconciler) onObject(owner apply.Owner, _ apply.ObjectRef, _ bool) {
+	r.wakes.add(events.AppKey(owner.Namespace, owner.Name), events.CauseDrift)
+}
+
+// broadcaster tells any number of listeners that something changed, without saying what.
+type broadcaster struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func newBroadcaster() *broadcaster { return &broadcaster{ch: make(chan struct{})} }
+
+func (b *broadcaster) broadcast() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.ch)
+	b.ch = make(chan struct{})
+}
+
+// next is closed at the next change.
+func (b *broadcaster) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ch
+}
