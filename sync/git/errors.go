@@ -165,7 +165,7 @@ func (e *Error) ofNetwork(err error) {
 		e.Reason = "the server's certificate is not trusted"
 		e.hint = "put the certificate authority into the secret under ca.crt"
 	default:
-		e.Reason = "the connection failed"
+		e.Reason = "the exchange with the server broke off"
 		if dns, ok := errors.AsType[*net.DNSError](err); ok {
 			e.Reason = "the host name does not resolve (" + dns.Err + ")"
 		} else if no, ok := errors.AsType[syscall.Errno](err); ok {

@@ -208,6 +208,25 @@ func (r Refs) highest(expr string) (Head, error) {
 	return r.at(name)
 }
 
+// has reports whether a ref stands at id.
+func (r Refs) has(id objects.ID) bool {
+	for _, l := range r.byName {
+		if l.want == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (r Refs) noCommit(ref Ref, branch string) error {
+	e := &Error{Op: "fetching", Repo: r.repo, Kind: ErrRefNotFound, Reason: "there is no commit " + ref.Commit}
+	if branch != "" {
+		e.Reason = fmt.Sprintf("commit %s is not in the history of %s", ref.Commit, clip(branch))
+		e.hint = "name the branch it is on beside the commit; the server gives out commits only through branches"
+	}
+	return e
+}
+
 // shownBranches is how many branches a hint offers.
 const shownBranches = 5
 

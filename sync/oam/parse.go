@@ -1,94 +1,168 @@
 package oam
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
-	"time"
+	"io"
+	"reflect"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
 
 // Parse reads one Application from YAML or JSON and checks it. Unknown fields of the
 // spec are dropped, as the API server would; a field of the wrong type is an error that
-// names its path.
+// names its path. The document is returned beside an error of [Validate].
 func Parse(data []byte) (*Application, error) {
-	raw, err := yaml.YAMLToJSONStrict(data)
+	doc, err := onlyDocument(data)
 	if err != nil {
 		return nil, fmt.Errorf("parsing Application: %w", err)
 	}
-	var obj map[string]any
-	if err := json.Unmarshal(raw, &obj); err != nil {
-		return nil, fmt.Errorf("parsing Application: want one object: %w", err)
+	raw, err := yaml.YAMLToJSONStrict(doc)
+	if err != nil {
+		return nil, fmt.Errorf("parsing Application: %w", err)
+	}
+	var value any
+	if err := utiljson.Unmarshal(raw, &value); err != nil {
+		return nil, fmt.Errorf("parsing Application: %w", err)
+	}
+	obj, ok := value.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("parsing Application: %s given, object wanted", describe(value))
 	}
 	app, err := FromObject(obj)
 	if err != nil {
-		return nil, err
+		return app, err
 	}
 	return app, Validate(app)
 }
 
-// FromObject converts an object of the API server. The identity (metadata) is filled in
-// even when the rest does not fit, so that an error can be reported on the object.
+// onlyDocument refuses a second document: whoever wrote it would miss it silently.
+func onlyDocument(data []byte) ([]byte, error) {
+	var only []byte
+	docs := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+	for {
+		doc, err := docs.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if blank(doc) {
+			continue
+		}
+		if only != nil {
+			return nil, errors.New("more than one document: want one Application")
+		}
+		only = doc
+	}
+	if only == nil {
+		return nil, errors.New("the document is empty")
+	}
+	return only, nil
+}
+
+// blank says whether a document has nothing but comments.
+func blank(doc []byte) bool {
+	for line := range bytes.Lines(doc) {
+		line = bytes.TrimSpace(bytes.TrimPrefix(line, []byte("---")))
+		if len(line) > 0 && line[0] != '#' {
+			return false
+		}
+	}
+	return true
+}
+
+// FromObject converts an object of the API server. The metadata and the status are
+// filled in even when the spec does not fit, so that an error can be reported on the
+// object. Parts of the status that do not fit, which another controller left, are
+// dropped: the status is ours to write.
 func FromObject(obj map[string]any) (*Application, error) {
 	u := unstructured.Unstructured{Object: obj}
-	if kind := u.GetKind(); kind != Kind || u.GroupVersionKind().Group != Group {
-		return nil, fmt.Errorf("parsing Application: object is %s %s, want %s %s", u.GetAPIVersion(), kind, APIVersion, Kind)
+	if u.GetKind() != Kind || u.GetAPIVersion() != APIVersion {
+		return nil, fmt.Errorf("parsing Application: %s given, %s %s wanted", describeKind(u), APIVersion, Kind)
 	}
 	app := &Application{}
-	raw, err := json.Marshal(obj)
-	if err != nil {
-		return nil, fmt.Errorf("parsing Application %s: %w", u.GetName(), err)
+	app.APIVersion, app.Kind = APIVersion, Kind
+	errs := decode("metadata", obj["metadata"], &app.ObjectMeta)
+	if errs != nil {
+		app.Namespace, app.Name, app.UID = u.GetNamespace(), u.GetName(), u.GetUID()
+		app.ResourceVersion, app.Generation = u.GetResourceVersion(), u.GetGeneration()
 	}
-	if err := json.NewDecoder(bytes.NewReader(raw)).Decode(app); err != nil {
-		identity := &Application{}
-		identity.Namespace, identity.Name, identity.UID = u.GetNamespace(), u.GetName(), u.GetUID()
-		identity.Labels, identity.Annotations = u.GetLabels(), u.GetAnnotations()
-		identity.Generation, identity.ResourceVersion = u.GetGeneration(), u.GetResourceVersion()
-		identity.DeletionTimestamp, identity.Finalizers = u.GetDeletionTimestamp(), u.GetFinalizers()
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			err = fmt.Errorf("%s: %s given, %s wanted", wrong.Field, wrong.Value, wrong.Type)
-		}
-		return identity, fmt.Errorf("parsing Application %s: %w", u.GetName(), err)
+	errs = append(errs, decode("spec", obj["spec"], &app.Spec)...)
+	app.Status = decodeStatus(obj["status"])
+	if len(errs) > 0 {
+		return app, fmt.Errorf("parsing Application %s: %s", u.GetName(), strings.Join(errs, "; "))
 	}
 	return app, nil
 }
 
-// DeepCopy returns a copy that shares nothing with app.
-func (app *Application) DeepCopy() *Application {
-	out := &Application{}
-	clone(app, out)
-	return out
+func describeKind(u unstructured.Unstructured) string {
+	if u.GetKind() == "" {
+		return "object without kind"
+	}
+	return strings.TrimSpace(u.GetAPIVersion() + " " + u.GetKind())
 }
+
+func decodeStatus(value any) Status {
+	fields, _ := value.(map[string]any)
+	fitting := map[string]any{}
+	for name, field := range fields {
+		var alone Status
+		if decode("status", map[string]any{name: field}, &alone) == nil {
+			fitting[name] = field
+		}
+	}
+	var status Status
+	decode("status", fitting, &status) // each part was tried
+	return status
+}
+
+// decode fills into from value and says where value does not fit.
+func decode(path string, value, into any) []string {
+	if errs := misfits(path, reflect.TypeOf(into).Elem(), value); errs != nil {
+		return errs
+	}
+	if err := convert(value, into); err != nil {
+		return []string{path + ": " + err.Error()}
+	}
+	return nil
+}
+
+// convert goes through JSON the way the API server does: field names match exactly and
+// whole numbers stay whole, however large.
+func convert(from, into any) error {
+	raw, err := json.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return utiljson.Unmarshal(raw, into)
+}
+
+// DeepCopy returns a copy that shares nothing with app.
+func (app *Application) DeepCopy() *Application { return clone(app) }
 
 // DeepCopy returns a copy that shares nothing with s.
-func (s *Status) DeepCopy() *Status {
-	out := &Status{}
-	clone(s, out)
-	return out
-}
+func (s *Status) DeepCopy() *Status { return clone(s) }
 
-// clone goes through JSON: these documents come from JSON, so nothing can be lost.
-func clone(from, to any) {
-	raw, err := json.Marshal(from)
-	if err == nil {
-		err = json.Unmarshal(raw, to)
+// DeepCopy returns a copy that shares nothing with w.
+func (w *WorkflowStatus) DeepCopy() *WorkflowStatus { return clone(w) }
+
+// clone cannot lose anything but fractions of a second: these documents are JSON.
+func clone[T any](from *T) *T {
+	if from == nil {
+		return nil
 	}
-	if err != nil {
+	out := new(T)
+	if err := convert(from, out); err != nil {
 		panic("oam: a document that was decoded does not encode: " + err.Error())
 	}
-}
-
-var durationForm = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
-
-// ParseDuration reads the duration form that Flux and KubeVela accept: "90s", "1h30m".
-// Bare numbers, days and negative values are refused.
-func ParseDuration(s string) (time.Duration, error) {
-	if !durationForm.MatchString(s) {
-		return 0, fmt.Errorf("%q is not a duration: want numbers with ms, s, m or h, such as 90s or 1h30m", s)
-	}
-	return time.ParseDuration(s)
+	return out
 }

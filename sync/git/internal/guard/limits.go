@@ -69,7 +69,7 @@ func (h *Limits) Enter(ctx context.Context, host string) (leave func(), err erro
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for a turn at %s: %w", host, context.Cause(ctx))
 	}
-	leave = sync.OnceFunc(func() { <-l.slots })
-	stop := context.AfterFunc(ctx, leave)
-	return func() { stop(); leave() }, nil
+	free := sync.OnceFunc(func() { <-l.slots })
+	stop := context.AfterFunc(ctx, free)
+	return func() { stop(); free() }, nil
 }

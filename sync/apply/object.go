@@ -1,0 +1,129 @@
+package apply
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tradewind-dev/tradewind/sync/oam"
+)
+
+// ObjectRef names an object. The version is not part of its identity.
+type ObjectRef struct {
+	Group, Version, Kind, Namespace, Name string
+}
+
+// RefOf is the reference to an object.
+func RefOf(o *unstructured.Unstructured) ObjectRef {
+	gvk := o.GroupVersionKind()
+	return ObjectRef{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+func (r ObjectRef) gvk() schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind}
+}
+
+// key leaves the version out: one object is served under several.
+func (r ObjectRef) key() ObjectRef {
+	r.Version = ""
+	return r
+}
+
+func (r ObjectRef) String() string {
+	if r.Namespace == "" {
+		return r.Kind + " " + r.Name
+	}
+	return r.Kind + " " + r.Namespace + "/" + r.Name
+}
+
+// Owner is the Application that objects belong to.
+type Owner struct {
+	Namespace, Name string
+	UID             types.UID
+}
+
+func (o Owner) String() string { return o.Namespace + "/" + o.Name }
+
+// ownerOf reads who owns a live object from the labels we wrote on it.
+func ownerOf(o *unstructured.Unstructured) (Owner, bool) {
+	labels := o.GetLabels()
+	if source := labels[oam.LabelSource]; source != "" {
+		// Names may hold dots, namespaces may not.
+		for i := range len(source) {
+			if source[i] == '.' {
+				return Owner{Namespace: source[:i], Name: source[i+1:]}, true
+			}
+		}
+	}
+	owner := Owner{Namespace: labels[oam.LabelNamespace], Name: labels[oam.LabelName]}
+	return owner, owner.Name != "" && owner.Namespace != ""
+}
+
+func (o Owner) same(other Owner) bool { return o.Namespace == other.Namespace && o.Name == other.Name }
+
+// Item is one object to apply and the component it belongs to.
+type Item struct {
+	Object    *unstructured.Unstructured
+	Component string
+}
+
+// Action is what was done with an object.
+type Action string
+
+// The actions, as metric labels and in output.
+const (
+	Created    Action = "created"
+	Configured Action = "configured"
+	Unchanged  Action = "unchanged"
+	Deleted    Action = "deleted"
+	Skipped    Action = "skipped"
+	Failed     Action = "failed"
+)
+
+// Change is the receipt of one object.
+type Change struct {
+	Ref    ObjectRef
+	Action Action
+	Err    error // set when Failed
+}
+
+// ChangeSet is the receipt of an apply or a prune.
+type ChangeSet []Change
+
+// Written counts the objects that were created, changed or deleted.
+func (cs ChangeSet) Written() int {
+	n := 0
+	for _, c := range cs {
+		if c.Action == Created || c.Action == Configured || c.Action == Deleted {
+			n++
+		}
+	}
+	return n
+}
+
+// Err is the first failure, and how many more there are; nil when all went well.
+func (cs ChangeSet) Err() error {
+	var first error
+	more := -1
+	for _, c := range cs {
+		if c.Err != nil {
+			first = cmp.Or(first, c.Err)
+			more++
+		}
+	}
+	if more > 0 {
+		return fmt.Errorf("%w (and %d more objects)", first, more)
+	}
+	return first
+}
+
+// newer compares resource versions, which are numbers that grow.
+func newer(a, b *unstructured.Unstructured) bool {
+	x, _ := strconv.ParseUint(a.GetResourceVersion(), 10, 64)
+	y, _ := strconv.ParseUint(b.GetResourceVersion(), 10, 64)
+	return x > y
+}
