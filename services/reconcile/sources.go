@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -53,7 +52,7 @@ func refOf(src *render.Source) git.Ref {
 // tree returns the source's tree as it is now. It asks the remote only when an event was
 // heard since the last time, when fresh is demanded, or when headTrust has passed.
 func (r *Reconciler) tree(ctx context.Context, namespace string, src *render.Source, fresh bool) (*git.Tree, error) {
-	auth, err := r.auth(ctx, namespace, src)
+	source, err := r.source(ctx, namespace, src)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +61,7 @@ func (r *Reconciler) tree(ctx context.Context, namespace string, src *render.Sou
 		return nil, fmt.Errorf("source url: %w", err)
 	}
 	ref := fixedRef(src)
-	h := r.heads.of(fmt.Sprintf("%s %v %s", auth.ID(), refOf(src), src.URL))
+	h := r.heads.of(fmt.Sprintf("%s %v %s", source.Auth.ID(), refOf(src), src.URL))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 
@@ -80,7 +79,7 @@ func (r *Reconciler) tree(ctx context.Context, namespace string, src *render.Sou
 	if h.tree != nil && trusted {
 		return h.tree, nil
 	}
-	tree, err := r.mirrors.Fetch(ctx, git.Source{URL: src.URL, Auth: auth}, refOf(src))
+	tree, err := r.mirrors.Fetch(ctx, source, refOf(src))
 	if err != nil {
 		return nil, err
 	}
@@ -88,22 +87,19 @@ func (r *Reconciler) tree(ctx context.Context, namespace string, src *render.Sou
 	return tree, nil
 }
 
-func (r *Reconciler) auth(ctx context.Context, namespace string, src *render.Source) (git.Auth, error) {
+// source is the repository with the credentials that the component names.
+func (r *Reconciler) source(ctx context.Context, namespace string, src *render.Source) (git.Source, error) {
+	out := git.Source{URL: src.URL}
 	if src.SecretName == "" {
-		return git.Auth{}, nil
+		return out, nil
 	}
+	out.Secret = namespace + "/" + src.SecretName
 	data, err := r.cluster.SecretData(ctx, namespace, src.SecretName)
 	if err != nil {
-		return git.Auth{}, fmt.Errorf("reading secret %s/%s: %w", namespace, src.SecretName, err)
+		return out, err
 	}
-	auth, err := git.AuthFromSecret(data)
-	if err != nil {
-		return git.Auth{}, fmt.Errorf("secret %s/%s: %w", namespace, src.SecretName, err)
+	if out.Auth, err = git.AuthFromSecret(data); err != nil {
+		return out, fmt.Errorf("secret %s: %w", out.Secret, err)
 	}
-	return auth, nil
-}
-
-// sourceMissing tells errors that a person has to mend from those that time mends.
-func sourceMissing(err error) bool {
-	return errors.Is(err, git.ErrAuth) || errors.Is(err, git.ErrRepoNotFound) || errors.Is(err, git.ErrRefNotFound)
+	return out, nil
 }

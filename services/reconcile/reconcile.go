@@ -1,0 +1,190 @@
+// Package reconcile takes one look at one Application: it reads the sources as they are
+// now, renders, runs the workflow, applies what differs, prunes what is no longer wanted
+// and says in the status how it is. A look that finds nothing to do costs no request to
+// the API server and, unless something was heard about a source, none to a Git server.
+//
+// It never waits: whatever is not done yet (health, a timeout, a retry) causes another
+// look through the queue.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/sync/apply"
+	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/oam"
+	"github.com/tradewind-dev/tradewind/sync/render"
+)
+
+// Queue is what a Reconciler asks of the line that drives it.
+type Queue interface {
+	Trigger(ctx context.Context, t events.Trigger) error
+	TriggerAt(ctx context.Context, t events.Trigger, at time.Time) error
+	// Sighting returns a number that grows with every event about a source.
+	Sighting(ctx context.Context, source string) (mark uint64, err error)
+	Report(ctx context.Context, o events.Outcome) error
+}
+
+// Job is one look at an Application.
+type Job struct {
+	events.Trigger
+	// Attempt counts the looks since the last that succeeded, from 1.
+	Attempt int
+	// Check says whether this worker may still write.
+	Check func(context.Context) error
+}
+
+// Reconciler looks at Applications. It is safe for concurrent use; one Application is
+// looked at by one job at a time.
+type Reconciler struct {
+	log      *slog.Logger
+	metrics  *metrics
+	cluster  *apply.Cluster
+	mirrors  *git.Mirrors
+	renderer *render.Renderer
+	queue    Queue
+	now      func() time.Time
+
+	index   *index
+	wakes   *wakes
+	heads   *heads
+	changed *broadcaster
+
+	mu   sync.Mutex
+	memo map[events.Key]*memo
+}
+
+// Config is what a Reconciler is made of; all but Registerer is required.
+type Config struct {
+	Cluster    *apply.Cluster
+	Mirrors    *git.Mirrors
+	Renderer   *render.Renderer
+	Queue      Queue
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// New returns a Reconciler and hooks it to the cluster's watches, so it must be called
+// before the cluster runs.
+func New(cfg Config) *Reconciler {
+	r := &Reconciler{
+		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors,
+		renderer: cfg.Renderer, queue: cfg.Queue, now: time.Now,
+		index: newIndex(), wakes: newWakes(), heads: newHeads(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
+	}
+	cfg.Cluster.OnApplication(r.onApplication)
+	cfg.Cluster.OnObject(r.onObject)
+	return r
+}
+
+// run is one look at one Application.
+type run struct {
+	*Reconciler
+	job     Job
+	app     *oam.Application // a copy; its status is what was stored
+	owner   apply.Owner
+	status  oam.Status // what will be stored
+	memo    *memo
+	begun   time.Time
+	changes apply.ChangeSet
+	commit  string // of the first source, for the log
+}
+
+// problem is why a run did not get to its end.
+type problem struct {
+	stage     events.Stage
+	condition string
+	reason    string
+	result    events.Result
+	after     time.Duration // what the other side asked for, or zero
+	err       error
+}
+
+func (p *problem) Error() string { return p.err.Error() }
+func (p *problem) Unwrap() error { return p.err }
+
+// Run takes one look. Its error is a verdict for the queue.
+func (r *Reconciler) Run(ctx context.Context, job Job) error {
+	namespace, name, ok := job.Key.App()
+	if !ok {
+		return events.Drop(fmt.Errorf("%q is not the key of an Application", string(job.Key)))
+	}
+	app, found, parseErr := r.cluster.Application(namespace, name)
+	switch {
+	case !found:
+		r.forget(job.Key)
+		return events.Skip("the Application is gone")
+	case app.Labels[oam.LabelPause] == "true":
+		return events.Skip("the Application is paused")
+	}
+	x := &run{
+		Reconciler: r, job: job, app: app.DeepCopy(), begun: r.now(), memo: r.memoOf(job.Key),
+		owner: apply.Owner{Namespace: namespace, Name: name, UID: app.UID},
+	}
+	x.status = *x.app.Status.DeepCopy()
+	if !app.DeletionTimestamp.IsZero() {
+		return x.finish(ctx, x.remove(ctx))
+	}
+	if parseErr == nil {
+		parseErr = oam.Validate(x.app)
+	}
+	if parseErr != nil {
+		return x.finish(ctx, &problem{stage: events.StageRender, condition: oam.ConditionParsed, reason: "FailedParse", result: events.Failure, err: parseErr})
+	}
+	return x.finish(ctx, x.deliver(ctx))
+}
+
+// remove deletes what the Application owns and then lets it go.
+func (x *run) remove(ctx context.Context) error {
+	fail := func(err error) error { return applyProblem(oam.ConditionReady, "FailedGC", err) }
+	x.status.Phase = oam.PhaseDeleting
+	keep := false
+	for _, f := range x.app.Finalizers {
+		keep = keep || f == oam.FinalizerOrphan
+	}
+	inv, err := x.cluster.LoadInventory(x.owner)
+	if err != nil {
+		return fail(err)
+	}
+	if !keep {
+		x.changes, err = x.cluster.DeleteAll(ctx, inv, x.job.Check)
+		if err = errors.Join(err, x.changes.Err()); err != nil {
+			return fail(err)
+		}
+	}
+	if err := x.cluster.SetFinalizer(ctx, x.app, false); err != nil {
+		return fail(err)
+	}
+	x.forget(x.job.Key)
+	return nil
+}
+
+// memo is what a worker remembers of an Application between looks. It may be lost at any
+// time.
+type memo struct {
+	rendered  map[string]renderedMemo // by component
+	requested string                  // value of the requested-at annotation last honoured
+}
+
+func (r *Reconciler) memoOf(key events.Key) *memo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.memo[key] == nil {
+		r.memo[key] = &memo{rendered: map[string]renderedMemo{}}
+	}
+	return r.memo[key]
+}
+
+func (r *Reconciler) forget(key events.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.memo, key)
+}
