@@ -1,8 +1,10 @@
 package events
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -15,8 +17,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// maxRepoURL is longer than any URL a forge writes.
-const maxRepoURL = 2048
+const maxRepoURL = 2048 // longer than any that a forge writes
 
 // defaultPorts holds every scheme a repository URL may have.
 var defaultPorts = map[string]string{
@@ -42,8 +43,7 @@ func SourceKey(repoKey, ref string) string {
 }
 
 // FoldRepoKey is key as a server sees it that does not tell case apart. [RepoKey] folds
-// by itself where the host says what it is; elsewhere two keys are compared as they are
-// first and folded second.
+// by itself where the host says what it is; other keys are compared both ways.
 func FoldRepoKey(key string) string {
 	return norm.NFC.String(strings.ToLower(key))
 }
@@ -77,19 +77,12 @@ type repoAddr struct {
 }
 
 func (r *repoAddr) authority() string {
-	host := r.host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if r.port != "" {
-		host += ":" + r.port
-	}
-	return host
+	return strings.TrimSuffix(net.JoinHostPort(r.host, r.port), ":")
 }
 
 func (r *repoAddr) key() string {
 	path := strings.Join(r.path, "/")
-	if r.fold || foldsCase(r.host) {
+	if r.fold || forgeHost.MatchString(r.host) {
 		path = strings.ToLower(path)
 	}
 	return r.authority() + "/" + norm.NFC.String(path)
@@ -105,9 +98,7 @@ func parseRepo(raw string) (*repoAddr, error) {
 	case !printable(raw):
 		return nil, errors.New("the repository URL holds a control character, backslash or invalid UTF-8")
 	}
-	if addr, ok := codeCommitAddr(raw); ok {
-		return addr, nil
-	}
+	raw = codeCommitURL.ReplaceAllString(raw, codeCommitWeb)
 	if host, path, ok := cutSCP(raw); ok {
 		return newRepoAddr("ssh", host, "", path)
 	}
@@ -129,11 +120,10 @@ func parseRepo(raw string) (*repoAddr, error) {
 	return newRepoAddr(scheme, u.Hostname(), u.Port(), u.EscapedPath())
 }
 
-// scpHost is what may stand before the colon of host:path. One letter is a drive, and a
-// scheme there is a mistyped URL.
+// In host:path a host of one letter is a drive, and a scheme is a mistyped URL.
 var (
 	scpHost   = regexp.MustCompile(`^(?:[^@/:\[\]]*@)?([^@/:\[\]]{2,}|\[[0-9A-Fa-f:.]+\]):(.*)$`)
-	scpScheme = regexp.MustCompile(`(?i)^(https?|ssh|git|file|ext|ftps?|codecommit)$`)
+	scpScheme = regexp.MustCompile(`(?i)^(https?|ssh|git|file|ext|ftps?|codecommit|javascript|data)$`)
 )
 
 // cutSCP recognises [user@]host:path. What looks like user:password@host is left to be
@@ -184,15 +174,11 @@ func cleanHost(host string) (string, error) {
 }
 
 func cleanPort(scheme, port string) (string, error) {
-	if port == "" {
-		return "", nil
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
+	n, err := strconv.ParseUint(cmp.Or(port, defaultPorts[scheme]), 10, 16)
 	if err != nil || n == 0 {
 		return "", errors.New("the repository URL has a port that is not from 1 to 65535")
 	}
-	port = strconv.FormatUint(n, 10)
-	if port == defaultPorts[scheme] {
+	if port = strconv.FormatUint(n, 10); port == defaultPorts[scheme] {
 		return "", nil
 	}
 	return port, nil
@@ -235,8 +221,6 @@ var sshAliases = map[string]string{
 // ones, and private ones named for what runs there.
 var forgeHost = regexp.MustCompile(`^(github|gitlab|bitbucket|gitea|forgejo|gogs)|^codeberg\.org$|\.ghe\.com$|^dev\.azure\.com$`)
 
-func foldsCase(host string) bool { return forgeHost.MatchString(host) }
-
 // wellKnown rewrites the addresses of products that have several for one repository.
 func (r *repoAddr) wellKnown() {
 	if to := sshAliases[r.host]; to != "" && r.ssh && (r.port == "" || r.port == "443") {
@@ -256,8 +240,9 @@ func (r *repoAddr) wellKnown() {
 			r.path = r.path[1:]
 		}
 		r.azure(org, r.path)
-	case strings.HasPrefix(r.host, "git-codecommit"):
-		r.codeCommit()
+	case codeCommitHost.MatchString(r.host) && len(r.path) == 3 && r.path[0] == "v1" && r.path[1] == "repos":
+		r.path = []string{codeCommitHost.FindStringSubmatch(r.host)[1], r.path[2]}
+		r.host = "codecommit"
 	default:
 		r.bitbucket()
 	}
@@ -279,9 +264,12 @@ func (r *repoAddr) azure(org string, path []string) {
 // bitbucket knows the web addresses of Bitbucket Data Center, below at most one part of
 // context path: scm/<key>/<slug>, projects/<key>/repos/<slug>, users/<user>/repos/<slug>.
 func (r *repoAddr) bitbucket() {
-	if r.ssh || foldsCase(r.host) && !strings.HasPrefix(r.host, "bitbucket") || r.host == "bitbucket.org" {
-		r.fold = r.fold || r.ssh && r.port == "7999" // its own port for SSH
+	switch {
+	case r.ssh:
+		r.fold = r.port == "7999" // Bitbucket's own
 		return
+	case forgeHost.MatchString(r.host) && (r.host == "bitbucket.org" || !strings.HasPrefix(r.host, "bitbucket")):
+		return // another product, where scm and projects are names like any other
 	}
 	for i := range min(2, len(r.path)) {
 		context, p := r.path[:i:i], r.path[i:]
@@ -303,23 +291,10 @@ func (r *repoAddr) bitbucket() {
 	}
 }
 
-var codeCommitHost = regexp.MustCompile(`^git-codecommit(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$`)
+// CodeCommit's own scheme is no URL; codeCommitWeb is what it stands for.
+const codeCommitWeb = "https://git-codecommit.$1.amazonaws.com/v1/repos/$2"
 
-func (r *repoAddr) codeCommit() {
-	m := codeCommitHost.FindStringSubmatch(r.host)
-	if m != nil && len(r.path) == 3 && r.path[0] == "v1" && r.path[1] == "repos" {
-		r.host, r.path = "codecommit", []string{m[1], r.path[2]}
-	}
-}
-
-var codeCommitURL = regexp.MustCompile(`^codecommit::([a-z0-9-]+)://(?:[^/@]*@)?([^/@]+)$`)
-
-// codeCommitAddr reads codecommit::<region>://[profile@]<name>, which is no URL.
-func codeCommitAddr(raw string) (*repoAddr, bool) {
-	m := codeCommitURL.FindStringSubmatch(raw)
-	if m == nil {
-		return nil, false
-	}
-	path, err := cleanPath(m[1] + "/" + m[2])
-	return &repoAddr{host: "codecommit", path: path}, err == nil && len(path) == 2
-}
+var (
+	codeCommitHost = regexp.MustCompile(`^git-codecommit(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$`)
+	codeCommitURL  = regexp.MustCompile(`^codecommit::([a-z0-9-]+)://(?:[^/@]*@)?([\w.-]+)$`)
+)

@@ -15,7 +15,6 @@ import (
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/oam"
-	"github.com/tradewind-dev/tradewind/sync/render"
 	"github.com/tradewind-dev/tradewind/sync/workflow"
 )
 
@@ -225,12 +224,6 @@ func applyProblem(condition, reason string, err error) error {
 
 // hintOf is what to do about an error, when the package it came from knows.
 func hintOf(err error) string {
-	if e, ok := errors.AsType[*render.Error](err); ok && e.Hint != "" {
-		return e.Hint
-	}
-	if e, ok := errors.AsType[*apply.Error](err); ok && e.Hint != "" {
-		return e.Hint
-	}
 	var hinted interface{ Hint() string }
 	if errors.As(err, &hinted) {
 		return hinted.Hint()

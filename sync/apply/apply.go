@@ -186,10 +186,10 @@ func (c *Cluster) mayWrite(ctx context.Context, client dynamic.ResourceInterface
 	switch {
 	case owned && !other.same(owner):
 		return live, &Error{Reason: ReasonConflictingOwner, Err: fmt.Errorf("%s is managed by another Application, %s", ref, other),
-			Hint: "remove it from one of the two"}
+			Advice: "remove it from one of the two"}
 	case !owned && !opts.Adopt:
 		return live, &Error{Reason: ReasonConflictingOwner, Err: fmt.Errorf("%s exists but is not managed by any Application", ref),
-			Hint: "delete it, or rename the component"}
+			Advice: "delete it, or rename the component"}
 	}
 	return live, nil
 }
@@ -214,7 +214,7 @@ func (c *Cluster) write(ctx context.Context, client dynamic.ResourceInterface, r
 			if manager := managerOf(cause); !yields(manager) {
 				c.metrics.conflicts.Inc()
 				return nil, &Error{Reason: ReasonFailedApply, Err: fmt.Errorf("applying %s: field %s is owned by %q", ref, cause.Field, manager),
-					Hint: "leave the field out of the manifest, or annotate the object with tradewind.dev/force: enabled"}
+					Advice: "leave the field out of the manifest, or annotate the object with tradewind.dev/force: enabled"}
 			}
 		}
 		applied, err = send(true)

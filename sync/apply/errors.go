@@ -19,12 +19,15 @@ type Error struct {
 	Reason     string // from the conventions: FailedApply, ConflictingOwner, PruneHeld …
 	Retryable  bool
 	RetryAfter time.Duration // what the server asked for, or zero
-	Hint       string
+	Advice     string        // what to do next, or empty
 	Err        error
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do next, or is empty.
+func (e *Error) Hint() string { return e.Advice }
 
 // The reasons an Error may carry.
 const (
@@ -43,14 +46,14 @@ func classify(ref ObjectRef, verb string, err error) error {
 	var netErr net.Error
 	switch {
 	case meta.IsNoMatchError(err):
-		e.Hint = "install the CustomResourceDefinition of " + ref.Kind + " first, or put it into an earlier component"
+		e.Advice = "install the CustomResourceDefinition of " + ref.Kind + " first, or put it into an earlier component"
 		err = fmt.Errorf("the cluster has no kind %s in %s", ref.Kind, strings.Trim(ref.Group+"/"+ref.Version, "/"))
 	case apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err), apierrors.IsInternalError(err),
 		apierrors.IsServiceUnavailable(err), apierrors.IsConflict(err), errors.As(err, &netErr), errors.Is(err, context.DeadlineExceeded),
 		apierrors.ReasonForError(err) == metav1.StatusReasonUnknown:
 		e.Retryable = true
 	case apierrors.IsForbidden(err):
-		e.Hint = "grant Tradewind's service account this right, see deployments/README.md"
+		e.Advice = "grant Tradewind's service account this right, see deployments/README.md"
 	case ref.Kind == "Secret" && !apierrors.IsNotFound(err):
 		err = errors.New(string(apierrors.ReasonForError(err)))
 	}

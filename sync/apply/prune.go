@@ -56,7 +56,7 @@ func (c *Cluster) Prune(ctx context.Context, inv *Inventory, wanted []Item, opts
 		return nil, &Error{
 			Reason: ReasonPruneHeld,
 			Err:    fmt.Errorf("%d of %d objects would be deleted (%s, …): held until approved", len(gone), len(inv.Entries), gone[0].ref()),
-			Hint:   "annotate the Application with tradewind.dev/prune: approved, or bring the files back",
+			Advice: "annotate the Application with tradewind.dev/prune: approved, or bring the files back",
 		}
 	}
 	return c.remove(ctx, inv, gone, opts.Check, needsAllowance)

@@ -1,6 +1,8 @@
 package git
 
 import (
+	"runtime"
+
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -15,3 +17,23 @@ func FetchedBytes(m *Mirrors) float64 {
 
 // Memory is what the objects of a tree's mirror take.
 func Memory(t *Tree) int64 { return t.store.Memory() }
+
+// MirrorMemory is what all mirrors take.
+func MirrorMemory(m *Mirrors) int64 {
+	memory, _ := m.size()
+	return memory
+}
+
+// AwaitWaiting returns when n callers are inside, the one who is served included.
+func AwaitWaiting(m *Mirrors, n int64) {
+	for {
+		var inside int64
+		for _, mi := range m.all() {
+			inside += mi.waiting.Load()
+		}
+		if inside >= n {
+			return
+		}
+		runtime.Gosched()
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -106,11 +107,13 @@ func listingOf(entries []objects.Entry, err error) answer {
 	if err != nil {
 		return answer{kind: isBroken}
 	}
-	h := sha256.New()
+	text := make([]byte, 0, 64*len(entries))
 	for _, e := range entries {
-		fmt.Fprintf(h, "%o %s\x00", modeOf(e.Kind).Type(), e.Name)
+		text = strconv.AppendUint(text, uint64(modeOf(e.Kind).Type()), 8)
+		text = append(append(append(text, ' '), e.Name...), 0)
 	}
-	return answer{isList, objects.ID(h.Sum(nil)[:len(objects.ID{})])}
+	sum := sha256.Sum256(text)
+	return answer{isList, objects.ID(sum[:len(objects.ID{})])}
 }
 
 // Set is what was read so far.

@@ -62,6 +62,22 @@ const maxLinks = 8
 // find walks from the root to name, which fs.ValidPath accepts. The last part is
 // followed when it is a symlink and follow is set; those before it always are.
 func (t *Tree) find(name string, follow bool) (objects.Entry, error) {
+	at := objects.Entry{Kind: objects.Dir, ID: t.root}
+	for rest, more := name, name != "."; more; {
+		var part string
+		part, rest, more = strings.Cut(rest, "/")
+		var err error
+		if at, err = t.child(at, part); err != nil {
+			return objects.Entry{}, err
+		}
+		if at.Kind == objects.Link && (more || follow) {
+			return t.findLinked(name, follow)
+		}
+	}
+	return at, nil
+}
+
+func (t *Tree) findLinked(name string, follow bool) (objects.Entry, error) {
 	at, err := t.walk(name, follow)
 	if err != nil {
 		return objects.Entry{}, err

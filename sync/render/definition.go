@@ -172,9 +172,9 @@ func unknownType(defs Definitions, kind Kind, given, component string) *Error {
 	e := &Error{Component: component, Err: fmt.Errorf("%s type %q is not known", kind, given)}
 	names := defs.Names(kind)
 	if near := nearest(given, names); near != "" {
-		e.Hint = fmt.Sprintf("did you mean %q? ", near)
+		e.Advice = fmt.Sprintf("did you mean %q? ", near)
 	}
-	e.Hint += fmt.Sprintf("installed %s types: %s", kind, strings.Join(names, ", "))
+	e.Advice += fmt.Sprintf("installed %s types: %s", kind, strings.Join(names, ", "))
 	return e
 }
 

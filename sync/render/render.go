@@ -96,7 +96,7 @@ type Error struct {
 	Field     string
 	File      string
 	Line      int
-	Hint      string
+	Advice    string // what to do next, or empty
 	Err       error
 }
 
@@ -121,6 +121,9 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do next, or is empty.
+func (e *Error) Hint() string { return e.Advice }
 
 // Component renders one component. tree is the source's tree for components that have
 // one ([SourceOf]), nil for all others.

@@ -107,8 +107,8 @@ func outputs(t *testing.T, r *render.Renderer, in map[string][]byte) map[string]
 		rendered, err := r.Component(t.Context(), c, rc, tree)
 		if err != nil {
 			out["out/error"] += err.Error() + "\n"
-			if e, ok := errors.AsType[*render.Error](err); ok && e.Hint != "" {
-				out["out/error"] += "hint: " + e.Hint + "\n"
+			if e, ok := errors.AsType[*render.Error](err); ok && e.Hint() != "" {
+				out["out/error"] += "hint: " + e.Hint() + "\n"
 			}
 			continue
 		}

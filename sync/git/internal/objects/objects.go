@@ -92,8 +92,8 @@ func (s *Store) Disk() int64 {
 // away.
 func (s *Store) Broken() bool { return s.broken.Load() }
 
-// add stores an object under the id of its content and takes ownership of data.
-func (s *Store) add(kind plumbing.ObjectType, data []byte) (ID, error) {
+// Add stores an object under the id of its content and takes ownership of data.
+func (s *Store) Add(kind plumbing.ObjectType, data []byte) (ID, error) {
 	id := plumbing.ComputeHash(kind, data)
 	s.mu.Lock()
 	defer s.mu.Unlock()

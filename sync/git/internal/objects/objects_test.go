@@ -128,7 +128,7 @@ func TestIngestResolvesDeltas(t *testing.T) {
 		test.build(&p)
 		s := New("")
 		if test.have != nil {
-			if _, err := s.add(plumbing.BlobObject, bytes.Clone(test.have)); err != nil {
+			if _, err := s.Add(plumbing.BlobObject, bytes.Clone(test.have)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -151,7 +151,7 @@ func TestIngestRefuses(t *testing.T) {
 		data func() []byte
 		want string
 	}{
-		{"nothing", func() []byte { return nil }, "the pack is damaged: it is cut off"},
+		{"nothing", func() []byte { return nil }, "the pack is damaged: empty packfile"},
 		{"size field lies, too small", func() []byte {
 			var p pack
 			p.header(plumbing.BlobObject, 10)
@@ -242,7 +242,7 @@ func TestTreeBomb(t *testing.T) {
 	t.Parallel()
 	s := New("")
 	add := func(kind plumbing.ObjectType, data string) ID {
-		id, err := s.add(kind, []byte(data))
+		id, err := s.Add(kind, []byte(data))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +275,7 @@ func TestTreeBomb(t *testing.T) {
 func TestDamagedCacheIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	s := New(t.TempDir())
-	id, err := s.add(plumbing.BlobObject, bytes.Repeat([]byte("a"), spillSize))
+	id, err := s.Add(plumbing.BlobObject, bytes.Repeat([]byte("a"), spillSize))
 	if err != nil {
 		t.Fatal(err)
 	}

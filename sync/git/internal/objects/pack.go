@@ -63,7 +63,7 @@ type source struct {
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		s.err = err
 	}
 	return n, err
@@ -137,7 +137,7 @@ func (in *ingest) take(n int64) error {
 // add stores a whole object, then the deltas that waited for it, then those that waited
 // for them.
 func (in *ingest) add(kind plumbing.ObjectType, data []byte, offset int64) error {
-	id, err := in.store.add(kind, data)
+	id, err := in.store.Add(kind, data)
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (in *ingest) resolve(on ID, delta []byte) (ID, error) {
 	if err != nil {
 		return ID{}, err
 	}
-	return in.store.add(kind, data)
+	return in.store.Add(kind, data)
 }
 
 func (in *ingest) patch(on ID, delta []byte) (plumbing.ObjectType, []byte, error) {

@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/events/queue"
+	"github.com/tradewind-dev/tradewind/services/reconcile"
+	"github.com/tradewind-dev/tradewind/sync/apply"
+	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/render"
+)
+
+func newServeCmd(e *env) *cobra.Command {
+	var path, role string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway, the router and the workers",
+		Long: "Run Tradewind: an HTTP gateway that takes webhooks, a durable queue, and workers\n" +
+			"that deliver. By default all of it in this process, with the queue embedded.",
+		Example: "  tradewind serve --config tradewind.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(configPath(path, e), e.environ)
+			if err != nil {
+				return err
+			}
+			if role != "" {
+				cfg.Role = role
+				if err := cfg.Validate(); err != nil {
+					return err
+				}
+			}
+			return serve(cmd.Context(), e, cfg)
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "configuration file (default $TRADEWIND_CONFIG)")
+	cmd.Flags().StringVar(&role, "role", "", "all, gateway or worker (default from the configuration)")
+	return cmd
+}
+
+func configPath(flag string, e *env) string {
+	if flag != "" {
+		return flag
+	}
+	return e.getenv("TRADEWIND_CONFIG")
+}
+
+// server is everything one process runs. Which parts there are depends on the role.
+type server struct {
+	cfg      Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+	queue    *queue.Queue
+	worker   *worker // nil in a gateway
+	parts    errgroup.Group
+	checks   []check
+}
+
+// check is one line of /readyz.
+type check struct {
+	name string
+	ask  func(context.Context) error
+}
+
+// worker is the consuming half.
+type worker struct {
+	cluster    *apply.Cluster
+	mirrors    *git.Mirrors
+	reconciler *reconcile.Reconciler
+}
+
+func serve(ctx context.Context, e *env, cfg Config) error {
+	s := &server{cfg: cfg, log: newLogger(e.stderr, cfg.Log), registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	slog.SetDefault(s.log)
+	bridgeKubernetesLogs(s.log)
+	q, err := queue.Open(ctx, queue.Config{
+		URL: cfg.Queue.URL, CredentialsFile: cfg.Queue.CredentialsFile, StoreDir: cfg.Queue.StoreDir,
+		AllowVolatile: cfg.Queue.AllowVolatile, Replicas: cfg.Queue.Replicas, Grace: cfg.Worker.Grace,
+	}, queue.Options{Logger: s.log, Registerer: s.registry})
+	if err != nil {
+		return err
+	}
+	s.queue = q
+	defer q.Close()
+	s.checks = append(s.checks, check{"queue", q.Ready})
+	if cfg.Role != roleGateway {
+		if err := s.newWorker(); err != nil {
+			return err
+		}
+	}
+	// Everything stops when one part fails, and the listeners answer until work has
+	// stopped coming.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.start(ctx, cancel)
+	<-ctx.Done()
+	s.log.Info("stopping", "grace", cfg.Worker.Grace.String())
+	err = s.parts.Wait()
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return err
+}
+
+func (s *server) newWorker() error {
+	cluster, err := apply.Connect(apply.Config{Kubeconfig: s.cfg.Cluster.Kubeconfig, Context: s.cfg.Cluster.Context},
+		apply.Options{Logger: s.log, Registerer: s.registry})
+	if err != nil {
+		return err
+	}
+	mirrors := git.NewMirrors(git.Config{
+		Dir: s.cfg.Git.Dir, AllowedHosts: s.cfg.Git.AllowedHosts, InsecureHosts: s.cfg.Git.InsecureHosts,
+		Timeout: s.cfg.Git.Timeout, Registerer: s.registry,
+	})
+	s.worker = &worker{cluster: cluster, mirrors: mirrors, reconciler: reconcile.New(reconcile.Config{
+		Cluster: cluster, Mirrors: mirrors, Renderer: render.New(render.Config{Namespaced: cluster.Namespaced}),
+		Queue: reconcileQueue{s.queue}, Logger: s.log, Registerer: s.registry,
+	})}
+	s.checks = append(s.checks, check{"cluster", cluster.Ready})
+	return nil
+}
+
+// start runs every part in a goroutine of its own; the first that fails ends all.
+func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
+	run := func(name string, part func(context.Context) error) {
+		s.parts.Go(func() error {
+			if err := part(ctx); err != nil && ctx.Err() == nil {
+				fail(fmt.Errorf("%s: %w", name, err))
+				return err
+			}
+			return nil
+		})
+	}
+	if s.cfg.Role != roleWorker && s.cfg.Hooks.Address != "" {
+		run("hooks", s.serveHooks)
+	}
+	if s.cfg.Admin.Address != "" {
+		run("admin", s.serveAdmin)
+	}
+	if s.worker == nil {
+		return
+	}
+	run("watches", s.worker.cluster.Run)
+	run("wake", s.worker.reconciler.Wake)
+	run("poll", s.poll)
+	run("work", func(ctx context.Context) error {
+		// Routing against a half-filled index would send events to nobody.
+		if err := s.worker.cluster.WaitForSync(ctx); err != nil {
+			return err
+		}
+		s.log.Info("working", "part", "worker", "slots", s.cfg.Worker.Slots, "apps", len(s.worker.cluster.Applications()))
+		var both errgroup.Group
+		both.Go(func() error { return s.queue.Route(ctx, s.worker.reconciler.Route) })
+		both.Go(func() error {
+			return s.queue.Work(ctx, s.cfg.Worker.Slots, func(ctx context.Context, job queue.Job) error {
+				return s.worker.reconciler.Run(ctx, reconcile.Job{Trigger: job.Trigger, Attempt: job.Attempt, Check: job.Check})
+			})
+		})
+		return both.Wait()
+	})
+}
+
+// reconcileQueue is the queue as a Reconciler sees it.
+type reconcileQueue struct{ *queue.Queue }
+
+var _ reconcile.Queue = reconcileQueue{}
+
+// Sighting drops all but the mark.
+func (q reconcileQueue) Sighting(ctx context.Context, source string) (uint64, error) {
+	s, err := q.Queue.Sighting(ctx, source)
+	return s.Mark, err
+}
+
+// The drain of a listener: it goes on answering while load balancers notice that it is
+// not ready, then finishes what it has.
+const (
+	noticePause  = 500 * time.Millisecond
+	drainTimeout = 10 * time.Second
+)
+
+// listen serves until ctx ends, then drains.
+func (s *server) listen(ctx context.Context, part, address string, srv *http.Server) error {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", address, err)
+	}
+	s.log.Info("listening", "part", part, "address", ln.Addr().String())
+	stopped := make(chan error, 1)
+	context.AfterFunc(ctx, func() {
+		time.Sleep(noticePause)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		stopped <- srv.Shutdown(drain)
+	})
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+// publisher is the queue as the gateway and the poller see it.
+type publisher struct{ *queue.Queue }
+
+// Publish says whether all of the events had been stored before.
+func (p publisher) Publish(ctx context.Context, evs ...events.Event) (duplicate bool, err error) {
+	stored, err := p.Queue.Publish(ctx, evs...)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range stored {
+		if !s.Duplicate {
+			return false, nil
+		}
+	}
+	return len(stored) > 0, nil
+}

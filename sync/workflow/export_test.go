@@ -1,0 +1,4 @@
+package workflow
+
+// StepID is stepID for tests from outside.
+var StepID = stepID
