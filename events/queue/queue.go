@@ -1,294 +1,242 @@
-// Package queue is the durable line between hearing of something and acting on it:
-// events go in, looks at keys come out, one at a time per key. It is built on NATS
-// JetStream, embedded in the process or an external cluster, and is the only package
-// that uses NATS.
+// Package queue is Tradewind's durable line of events, on NATS JetStream: the only user
+// of NATS. Events go in ([Queue.Publish]) and are turned into triggers ([Queue.Route]);
+// triggers ask for one look at a key ([Queue.Trigger]); workers get the keys
+// ([Queue.Work]), one worker per key at a time; what came of it goes to all who listen
+// ([Queue.Outcomes]).
 //
-// Promises: what Publish accepted is on disk and will be routed; a trigger is followed
-// by a look that starts after it; at most one look at a key runs at a time, and one that
-// lost its claim is told so; what cannot be handled is parked, never dropped.
+// It promises: what Publish accepted is on disk and is routed at least once; a trigger
+// is followed by a run of its key that began after it; two runs of one key never write
+// both (a fencing token tells the late one, [Job.Check]); a failed run is repeated until
+// it succeeds, a hopeless or crashing one is parked for a person and never forgotten.
+// It refuses events over 64 KiB, keys that do not parse, a store on a memory or temporary
+// file system, and streams whose settings could lose work. README.md draws the picture.
 package queue
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/events/queue/internal/embed"
+	"github.com/tradewind-dev/tradewind/events/queue/internal/layout"
+	"github.com/tradewind-dev/tradewind/events/queue/internal/lease"
 )
 
-// Config says where the queue lives.
-type Config struct {
-	// URL of an external NATS cluster; empty runs JetStream in this process, without any
-	// listener.
-	URL string
-	// CredentialsFile for the external cluster.
-	CredentialsFile string
-	// StoreDir keeps the embedded queue. It must be absolute and, unless AllowVolatile,
-	// outside the system's temporary folder.
-	StoreDir      string
-	AllowVolatile bool
-	// Replicas of each stream: 1 embedded; 1 or 3 external.
-	Replicas int
-	// Grace is how long running work may go on after Work's context ended.
-	Grace time.Duration
-}
+const (
+	openTimeout   = 30 * time.Second
+	closeFlush    = 2 * time.Second
+	storeTimeout  = 5 * time.Second // for callers that set no deadline
+	maxUnacked    = 4096
+	ackGivenUp    = 30 * time.Second // after which a late answer is not waited for
+	reconnectWait = 100 * time.Millisecond
+)
 
-// Options are what a Queue reports to; both may be nil.
+// Options are what a [Queue] needs from its process.
 type Options struct {
-	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	Logger     *slog.Logger          // slog.Default when nil
+	Registerer prometheus.Registerer // no metrics when nil
 }
 
-// Queue is an open queue. It is safe for concurrent use.
+// Queue is a connection to the line, and the server behind it when that is embedded. Its
+// methods may be called at the same time.
 type Queue struct {
 	cfg     Config
 	log     *slog.Logger
+	server  *embed.Server // nil when external
+	nc      *nats.Conn
+	js      jetstream.JetStream // one request, one answer
+	batch   jetstream.JetStream // events, acknowledged out of turn
+	fanout  jetstream.JetStream // triggers, so that ten thousand of them hold up no event
+	streams *layout.Streams
+	leases  *lease.Leases
 	metrics *metrics
-	server  *server.Server // nil when external
-	conn    *nats.Conn
-	js      jetstream.JetStream
-	session *session
+	health  health
+	skew    atomic.Int64 // server's clock minus ours
+	back    *broadcast   // a connection came back: what was asked of the old one is void
 
-	failures atomic.Int32 // publishes that failed in a row
+	ctx    context.Context // ends Work, Route and Outcomes at Close
+	cancel context.CancelFunc
+	mu     sync.Mutex // guards closed against active
+	closed bool
+	active sync.WaitGroup
 }
 
-// Open starts or connects to the queue and makes its streams.
+// Open starts the embedded server or connects to the external one, and prepares the
+// streams.
 func Open(ctx context.Context, cfg Config, opts Options) (*Queue, error) {
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	q := &Queue{cfg: cfg, log: opts.Logger.With("part", "queue"), metrics: newMetrics(opts.Registerer)}
-	if q.cfg.Replicas == 0 {
-		q.cfg.Replicas = 1
-	}
-	if q.cfg.Grace == 0 {
-		q.cfg.Grace = 20 * time.Second
-	}
-	var err error
-	if cfg.URL == "" {
-		err = q.embed()
-	} else {
-		err = q.connect()
-	}
-	if err != nil {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if q.js, err = jetstream.New(q.conn); err != nil {
-		q.Close()
-		return nil, err
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	q := &Queue{cfg: cfg, log: opts.Logger, back: newBroadcast()}
+	if q.log == nil {
+		q.log = slog.Default()
 	}
-	if err := q.makeStreams(ctx); err != nil {
-		q.Close()
-		return nil, err
-	}
-	if q.session, err = newSession(ctx, q); err != nil {
-		q.Close()
-		return nil, fmt.Errorf("opening a session: %w", err)
-	}
-	if q.server != nil {
-		// The store is ours alone, so every claim in it belongs to a process that died.
-		if err := q.sweep(ctx); err != nil {
-			q.Close()
-			return nil, fmt.Errorf("taking over interrupted work: %w", err)
-		}
+	q.log = q.log.With("part", "queue")
+	q.ctx, q.cancel = context.WithCancel(context.Background())
+	if err := q.open(ctx, opts.Registerer); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the queue: %w", err), q.Close(ctx))
 	}
 	return q, nil
 }
 
-func (q *Queue) embed() error {
-	if err := checkStoreDir(q.cfg.StoreDir, q.cfg.AllowVolatile); err != nil {
+func (q *Queue) open(ctx context.Context, reg prometheus.Registerer) error {
+	var err error
+	if q.cfg.URL == "" {
+		if q.server, err = embed.Start(ctx, q.cfg.StoreDir, q.cfg.AllowVolatile, q.log); err != nil {
+			return err
+		}
+	}
+	q.metrics = newMetrics()
+	if q.nc, err = q.connect(); err != nil {
 		return err
 	}
-	s, err := server.NewServer(&server.Options{
-		ServerName: "tradewind", JetStream: true, StoreDir: q.cfg.StoreDir, DontListen: true,
-		SyncAlways: true, NoSigs: true, JetStreamMaxMemory: -1, JetStreamMaxStore: -1,
-	})
+	if q.js, err = jetstream.New(q.nc); err != nil {
+		return err
+	}
+	async := []jetstream.JetStreamOpt{jetstream.WithPublishAsyncTimeout(ackGivenUp), jetstream.WithPublishAsyncMaxPending(maxUnacked)}
+	if q.batch, err = jetstream.New(q.nc, async...); err != nil {
+		return err
+	}
+	if q.fanout, err = jetstream.New(q.nc, async...); err != nil {
+		return err
+	}
+	if q.streams, err = layout.Ensure(ctx, q.js, q.settings()); err != nil {
+		return err
+	}
+	if err := q.readClock(ctx); err != nil {
+		return err
+	}
+	q.leases = lease.New(q.js, q.streams, lease.Config{
+		Renew: q.cfg.Renew, Stop: q.cfg.Stop, Dead: q.cfg.Dead, Sole: q.server != nil,
+	}, q.log, q.orphaned)
+	q.health.start(q)
+	return q.metrics.register(reg, q)
+}
+
+func (q *Queue) settings() layout.Settings {
+	return layout.Settings{Replicas: q.cfg.Replicas, IntakeBytes: q.cfg.IntakeMaxBytes, Embedded: q.server != nil}
+}
+
+// readClock learns the server's clock, by which timers fire; hosts may disagree by
+// minutes.
+func (q *Queue) readClock(ctx context.Context) error {
+	info, err := q.streams.Sessions.Info(ctx)
 	if err != nil {
-		return fmt.Errorf("starting the embedded queue in %s: %w", q.cfg.StoreDir, err)
+		return fmt.Errorf("reading the server's clock: %w", err)
 	}
-	s.SetLogger(serverLog{q.log}, false, false)
-	s.Start()
-	if !s.ReadyForConnections(30 * time.Second) {
-		s.Shutdown()
-		return fmt.Errorf("starting the embedded queue in %s: not ready within 30s", q.cfg.StoreDir)
-	}
-	q.server = s
-	q.conn, err = nats.Connect("", nats.InProcessServer(s), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
-	if err != nil {
-		s.Shutdown()
-		return fmt.Errorf("connecting to the embedded queue: %w", err)
+	if !info.TimeStamp.IsZero() && q.server == nil {
+		q.skew.Store(int64(time.Until(info.TimeStamp)))
 	}
 	return nil
 }
 
-func checkStoreDir(dir string, allowVolatile bool) error {
-	if !filepath.IsAbs(dir) {
-		return fmt.Errorf("queue store %q: want an absolute path", dir)
+// serverTime is t on the server's clock.
+func (q *Queue) serverTime(t time.Time) time.Time { return t.Add(time.Duration(q.skew.Load())) }
+
+// Ready is nil when an event could be stored now.
+func (q *Queue) Ready(ctx context.Context) error {
+	if !q.nc.IsConnected() {
+		return fmt.Errorf("queue: not connected to the server: %w", errors.Join(q.nc.LastError()))
 	}
-	rel, err := filepath.Rel(os.TempDir(), dir)
-	if err == nil && filepath.IsLocal(rel) && !allowVolatile {
-		return fmt.Errorf("queue store %s is in the temporary folder, which a reboot empties; choose another, or set queue.allowVolatile", dir)
+	if err := q.health.problem(time.Now()); err != nil {
+		return fmt.Errorf("queue: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("queue store: %w", err)
+	for _, st := range q.streams.Intake {
+		info, err := st.Info(ctx)
+		if err != nil {
+			return fmt.Errorf("queue: looking at the intake: %w", err)
+		}
+		if most := info.Config.MaxBytes; most > 0 && info.State.Bytes+layout.MaxEvent > uint64(most) {
+			return fmt.Errorf("queue: the intake is full at %d bytes; raise its limit or wait until events are 72 hours old", most)
+		}
 	}
 	return nil
 }
 
-func (q *Queue) connect() error {
-	opts := []nats.Option{nats.Name("tradewind"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(false)}
-	if q.cfg.CredentialsFile != "" {
-		opts = append(opts, nats.UserCredentials(q.cfg.CredentialsFile))
+// begin registers a blocking call, which Close ends and waits for.
+func (q *Queue) begin(ctx context.Context) (context.Context, func(), error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, nil, errors.New("the queue is closed")
 	}
-	var err error
-	if q.conn, err = nats.Connect(q.cfg.URL, opts...); err != nil {
-		return fmt.Errorf("connecting to the queue: %w", err)
-	}
-	return nil
+	q.active.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(q.ctx, cancel)
+	return ctx, func() { unhook(); cancel(); q.active.Done() }, nil
 }
 
-// Close ends the connection and the embedded server. Work and Route must have returned.
-func (q *Queue) Close() {
-	if q.session != nil {
-		q.session.close()
+// Close ends Work (which lets its runs finish, see [Config.Grace]), Route and Outcomes,
+// waits for them until ctx ends, and stops the connection and then the embedded server.
+func (q *Queue) Close(ctx context.Context) error {
+	q.mu.Lock()
+	first := !q.closed
+	q.closed = true
+	q.mu.Unlock()
+	if !first {
+		return nil
 	}
-	if q.conn != nil {
-		q.conn.Close()
+	q.cancel()
+	var errs []error
+	ended := make(chan struct{})
+	go func() { q.active.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("closing the queue with work in hand: %w", ctx.Err()))
+	}
+	q.health.wait()
+	if q.leases != nil {
+		q.leases.Close()
+	}
+	if q.metrics != nil {
+		q.metrics.unregister()
+	}
+	if q.nc != nil {
+		_ = q.nc.FlushTimeout(closeFlush) // what is unacknowledged has been reported as that
+		q.nc.Close()
 	}
 	if q.server != nil {
-		q.server.Shutdown()
-		q.server.WaitForShutdown()
+		errs = append(errs, q.server.Close())
 	}
+	return errors.Join(errs...)
 }
 
-// Ready says whether publishing can be expected to work.
-func (q *Queue) Ready(context.Context) error {
-	if !q.conn.IsConnected() {
-		return errors.New("not connected to the queue")
-	}
-	if n := q.failures.Load(); n >= 3 {
-		return fmt.Errorf("the last %d publishes failed", n)
-	}
-	return nil
+// orphaned re-enqueues a key whose worker died.
+func (q *Queue) orphaned(ctx context.Context, st lease.State) error {
+	return q.enqueue(ctx, []events.Trigger{st.Trigger})
 }
 
-// Stored is the receipt of one published event.
-type Stored struct {
-	Seq       uint64
-	Duplicate bool // the same ID was stored a short while ago
+// broadcast tells any number of listeners that something happened.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{}
 }
 
-const maxEvent = 64 << 10
+func newBroadcast() *broadcast { return &broadcast{ch: make(chan struct{})} }
 
-// Publish stores the events; it returns when all of them are on disk. After an error the
-// outcome is unknown: publishing the same events again is safe.
-func (q *Queue) Publish(ctx context.Context, evs ...events.Event) ([]Stored, error) {
-	out := make([]Stored, len(evs))
-	for i, ev := range evs {
-		begun := time.Now()
-		subject, err := intakeSubject(ev)
-		if err != nil {
-			return nil, err
-		}
-		body, err := json.Marshal(ev)
-		if err != nil {
-			return nil, fmt.Errorf("encoding event %s: %w", ev.ID, err)
-		}
-		if len(body) > maxEvent {
-			return nil, fmt.Errorf("event %s has %d bytes: at most %d", ev.ID, len(body), maxEvent)
-		}
-		ack, err := q.js.Publish(ctx, subject, body, jetstream.WithMsgID(token(ev.ID)))
-		q.metrics.published(ev.Type, err, time.Since(begun))
-		if err != nil {
-			q.failures.Add(1)
-			return nil, fmt.Errorf("storing event %s: %w", ev.ID, err)
-		}
-		q.failures.Store(0)
-		out[i] = Stored{Seq: ack.Sequence, Duplicate: ack.Duplicate}
-	}
-	return out, nil
+func (b *broadcast) send() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.ch)
+	b.ch = make(chan struct{})
 }
 
-// Report publishes an outcome. Outcomes are for people; losing one costs a line on a
-// page, so nobody waits for the disk.
-func (q *Queue) Report(_ context.Context, o events.Outcome) error {
-	body, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	_, err = q.js.PublishAsync(outcomePrefix+token(string(o.Key)), body)
-	return err
-}
-
-// Outcomes calls fn for every outcome stored after the given sequence, and then for each
-// new one, until ctx ends.
-func (q *Queue) Outcomes(ctx context.Context, after uint64, fn func(seq uint64, o events.Outcome)) error {
-	consumer, err := q.js.OrderedConsumer(ctx, outcomesStream, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
-	})
-	if err != nil {
-		return fmt.Errorf("reading outcomes: %w", err)
-	}
-	consuming, err := consumer.Consume(func(msg jetstream.Msg) {
-		var o events.Outcome
-		meta, err := msg.Metadata()
-		if err == nil && json.Unmarshal(msg.Data(), &o) == nil {
-			fn(meta.Sequence.Stream, o)
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("reading outcomes: %w", err)
-	}
-	<-ctx.Done()
-	consuming.Stop()
-	return nil
-}
-
-// Sighting is the last event heard about a source. Mark grows with every event, so two
-// equal marks mean that nothing was heard in between; zero means never.
-type Sighting struct {
-	Mark  uint64
-	Event string
-}
-
-type sightingRecord struct {
-	Event string `json:"event"`
-}
-
-// Sighting returns the last one of a source ([events.SourceKey]).
-func (q *Queue) Sighting(ctx context.Context, source string) (Sighting, error) {
-	stream, err := q.js.Stream(ctx, sightingsStream)
-	if err != nil {
-		return Sighting{}, err
-	}
-	msg, err := stream.GetLastMsgForSubject(ctx, sightingPrefix+token(source))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Sighting{}, nil
-	}
-	if err != nil {
-		return Sighting{}, err
-	}
-	var record sightingRecord
-	_ = json.Unmarshal(msg.Data, &record) // the mark alone is what counts
-	return Sighting{Mark: msg.Sequence, Event: record.Event}, nil
-}
-
-func (q *Queue) sight(ctx context.Context, source, event string) error {
-	body, err := json.Marshal(sightingRecord{Event: event})
-	if err != nil {
-		return err
-	}
-	_, err = q.js.Publish(ctx, sightingPrefix+token(source), body)
-	return err
+// next is closed when it happens again.
+func (b *broadcast) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ch
 }

@@ -2,71 +2,59 @@ package main
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 )
 
-// serveAddresses does what a cloud does: an address for every load balancer and Ingress,
-// a volume for every claim.
-func (s *simulator) serveAddresses(ctx context.Context, factory informers.SharedInformerFactory) error {
-	handlers := map[cache.SharedIndexInformer]func(context.Context, any) error{
-		factory.Core().V1().Services().Informer():               s.exposeService,
-		factory.Networking().V1().Ingresses().Informer():        s.exposeIngress,
-		factory.Core().V1().PersistentVolumeClaims().Informer(): s.bindClaim,
-	}
-	for informer, handle := range handlers {
-		act := func(obj any) {
-			if err := ignoreGone(handle(ctx, obj)); err != nil && ctx.Err() == nil {
-				klog.ErrorS(err, "simulating")
-			}
-		}
-		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc: act, UpdateFunc: func(_, obj any) { act(obj) },
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+const (
+	balancerBlock = 255 // load balancers and Ingresses: 10.255.0.0/16
+	podBlock      = 244
+	// addressDelay is long enough to see that there is no address yet.
+	addressDelay = 200 * time.Millisecond
+)
 
-func (s *simulator) exposeService(ctx context.Context, obj any) error {
-	svc := obj.(*corev1.Service)
+func (s *simulator) stepService(ctx context.Context, svc *corev1.Service, age time.Duration) (time.Duration, error) {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer || len(svc.Status.LoadBalancer.Ingress) > 0 {
-		return nil
+		return 0, nil
+	}
+	if wait, left := delayed(svc, age, addressDelay); wait {
+		return left, nil
 	}
 	svc = svc.DeepCopy()
-	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: s.address(255)}}
+	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: s.address(balancerBlock)}}
 	_, err := s.client.CoreV1().Services(svc.Namespace).UpdateStatus(ctx, svc, metav1.UpdateOptions{})
-	return err
+	return 0, err
 }
 
-func (s *simulator) exposeIngress(ctx context.Context, obj any) error {
-	ing := obj.(*networkingv1.Ingress)
+func (s *simulator) stepIngress(ctx context.Context, ing *networkingv1.Ingress, age time.Duration) (time.Duration, error) {
 	if len(ing.Status.LoadBalancer.Ingress) > 0 {
-		return nil
+		return 0, nil
+	}
+	if wait, left := delayed(ing, age, addressDelay); wait {
+		return left, nil
 	}
 	ing = ing.DeepCopy()
-	ing.Status.LoadBalancer.Ingress = []networkingv1.IngressLoadBalancerIngress{{IP: s.address(255)}}
+	ing.Status.LoadBalancer.Ingress = []networkingv1.IngressLoadBalancerIngress{{IP: s.address(balancerBlock)}}
 	_, err := s.client.NetworkingV1().Ingresses(ing.Namespace).UpdateStatus(ctx, ing, metav1.UpdateOptions{})
-	return err
+	return 0, err
 }
 
-func (s *simulator) bindClaim(ctx context.Context, obj any) error {
-	claim := obj.(*corev1.PersistentVolumeClaim)
+// stepClaim says Bound without a volume: nobody looks behind a claim here.
+func (s *simulator) stepClaim(ctx context.Context, claim *corev1.PersistentVolumeClaim, age time.Duration) (time.Duration, error) {
 	if claim.Status.Phase == corev1.ClaimBound || claim.DeletionTimestamp != nil {
-		return nil
+		return 0, nil
+	}
+	if wait, left := delayed(claim, age, 0); wait {
+		return left, nil
 	}
 	claim = claim.DeepCopy()
 	claim.Status.Phase = corev1.ClaimBound
 	claim.Status.AccessModes = claim.Spec.AccessModes
 	size := claim.Spec.Resources.Requests[corev1.ResourceStorage]
-	claim.Status.Capacity = map[corev1.ResourceName]resource.Quantity{corev1.ResourceStorage: size}
+	claim.Status.Capacity = corev1.ResourceList{corev1.ResourceStorage: size}
 	_, err := s.client.CoreV1().PersistentVolumeClaims(claim.Namespace).UpdateStatus(ctx, claim, metav1.UpdateOptions{})
-	return err
+	return 0, err
 }

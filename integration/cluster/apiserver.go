@@ -8,12 +8,13 @@ import (
 )
 
 // runAPIServer is the real kube-apiserver with RBAC, admission and priority-and-fairness
-// as clusters have them; its serving certificate makes itself.
+// as clusters have them.
 func runAPIServer(ctx context.Context, l layout) error {
 	cmd := app.NewAPIServerCommand()
 	cmd.SetArgs([]string{
 		"--etcd-servers=" + l.EtcdClient,
-		"--cert-dir=" + l.path("certs"),
+		"--tls-cert-file=" + l.path("apiserver.crt"),
+		"--tls-private-key-file=" + l.path("apiserver.key"),
 		"--bind-address=127.0.0.1",
 		"--advertise-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", l.APIPort),
@@ -25,7 +26,6 @@ func runAPIServer(ctx context.Context, l layout) error {
 		"--authorization-mode=RBAC",
 		"--endpoint-reconciler-type=none",
 		"--allow-privileged=true",
-		"--v=1",
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()

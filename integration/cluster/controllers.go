@@ -7,67 +7,51 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/metadata/metadatainformer"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/controller-manager/pkg/informerfactory"
-	"k8s.io/klog/v2"
-	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher"
-	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
 	"k8s.io/kubernetes/pkg/controller/cronjob"
 	"k8s.io/kubernetes/pkg/controller/daemon"
 	"k8s.io/kubernetes/pkg/controller/deployment"
+	"k8s.io/kubernetes/pkg/controller/endpoint"
 	"k8s.io/kubernetes/pkg/controller/endpointslice"
-	"k8s.io/kubernetes/pkg/controller/garbagecollector"
 	"k8s.io/kubernetes/pkg/controller/job"
-	"k8s.io/kubernetes/pkg/controller/namespace"
 	"k8s.io/kubernetes/pkg/controller/replicaset"
-	"k8s.io/kubernetes/pkg/controller/serviceaccount"
 	"k8s.io/kubernetes/pkg/controller/statefulset"
+	"k8s.io/kubernetes/pkg/controller/ttlafterfinished"
 )
 
 const controllerWorkers = 5
 
 // controllers shares what the controllers need of one another.
 type controllers struct {
-	config    *rest.Config
+	layout    layout
+	ca        []byte
 	client    *kubernetes.Clientset
 	metadata  metadata.Interface
 	informers informers.SharedInformerFactory
-	wg        sync.WaitGroup
+	// everything also has informers for kinds that have no Go type here, such as those
+	// of CRDs.
+	everything informerfactory.InformerFactory
+	wg         sync.WaitGroup
 }
 
-// runControllers runs the workload controllers of the controller-manager, as the
-// controller-manager wires them, and the simulated nodes.
+// runControllers runs controllers of the controller-manager, as the controller-manager
+// wires them, and the simulator. Naming them one by one rather than running the whole
+// program saves a third of the build and most of the memory.
 func runControllers(ctx context.Context, l layout) error {
-	ca, err := os.ReadFile(l.path("certs/apiserver.crt"))
+	c, err := newControllers(l)
 	if err != nil {
+		return fmt.Errorf("building clients: %w", err)
+	}
+	if err := awaitAPI(ctx, c.client); err != nil {
 		return err
 	}
-	config := &rest.Config{
-		Host: l.server(), BearerToken: l.Token, QPS: -1,
-		TLSClientConfig: rest.TLSClientConfig{CAData: ca}, UserAgent: "kube-controller-manager",
-	}
-	c := &controllers{config: config}
-	if c.client, err = kubernetes.NewForConfig(config); err != nil {
-		return err
-	}
-	if c.metadata, err = metadata.NewForConfig(config); err != nil {
-		return err
-	}
-	c.informers = informers.NewSharedInformerFactory(c.client, 0)
 	for _, add := range []func(context.Context) error{
-		c.workloads, c.jobs, c.namespaces, c.collector,
-		func(ctx context.Context) error { return c.accounts(ctx, ca) },
-		c.nodes,
+		c.accounts, c.workloads, c.jobs, c.namespaces, c.collector, c.quotas, c.simulator,
 	} {
 		if err := add(ctx); err != nil {
 			return fmt.Errorf("starting controllers: %w", err)
@@ -78,7 +62,32 @@ func runControllers(ctx context.Context, l layout) error {
 	return nil
 }
 
-func (c *controllers) run(fn func()) { c.wg.Go(fn) }
+func newControllers(l layout) (*controllers, error) {
+	config, err := l.restConfig("kube-controller-manager")
+	if err != nil {
+		return nil, err
+	}
+	c := &controllers{layout: l}
+	if c.ca, err = os.ReadFile(l.path("ca.crt")); err != nil {
+		return nil, err
+	}
+	if c.client, err = kubernetes.NewForConfig(config); err != nil {
+		return nil, err
+	}
+	if c.metadata, err = metadata.NewForConfig(config); err != nil {
+		return nil, err
+	}
+	c.informers = informers.NewSharedInformerFactory(c.client, 0)
+	c.everything = informerfactory.NewInformerFactory(c.informers, metadatainformer.NewSharedInformerFactory(c.metadata, 0))
+	return c, nil
+}
+
+// run starts controllers that are built. They wait for their informers themselves.
+func (c *controllers) run(ctx context.Context, loops ...func(context.Context, int)) {
+	for _, loop := range loops {
+		c.wg.Go(func() { loop(ctx, controllerWorkers) })
+	}
+}
 
 func (c *controllers) workloads(ctx context.Context) error {
 	apps, core := c.informers.Apps().V1(), c.informers.Core().V1()
@@ -92,11 +101,12 @@ func (c *controllers) workloads(ctx context.Context) error {
 		return err
 	}
 	replicas := replicaset.NewReplicaSetController(ctx, apps.ReplicaSets(), core.Pods(), c.client, replicaset.BurstReplicas)
-	sets := statefulset.NewStatefulSetController(ctx, core.Pods(), apps.StatefulSets(), core.PersistentVolumeClaims(), apps.ControllerRevisions(), c.client)
-	slices := endpointslice.NewController(ctx, core.Pods(), core.Services(), core.Nodes(), c.informers.Discovery().V1().EndpointSlices(), 100, c.client, 0)
-	for _, run := range []func(context.Context, int){deployments.Run, daemons.Run, replicas.Run, sets.Run, slices.Run} {
-		c.run(func() { run(ctx, controllerWorkers) })
-	}
+	sets := statefulset.NewStatefulSetController(ctx, core.Pods(), apps.StatefulSets(), core.PersistentVolumeClaims(),
+		apps.ControllerRevisions(), c.client)
+	slices := endpointslice.NewController(ctx, core.Pods(), core.Services(), core.Nodes(),
+		c.informers.Discovery().V1().EndpointSlices(), 100, c.client, 0)
+	endpoints := endpoint.NewEndpointController(ctx, core.Pods(), core.Services(), core.Endpoints(), c.client, 0)
+	c.run(ctx, deployments.Run, daemons.Run, replicas.Run, sets.Run, slices.Run, endpoints.Run)
 	return nil
 }
 
@@ -110,51 +120,6 @@ func (c *controllers) jobs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.run(func() { jobs.Run(ctx, controllerWorkers) })
-	c.run(func() { crons.Run(ctx, controllerWorkers) })
-	return nil
-}
-
-func (c *controllers) namespaces(ctx context.Context) error {
-	found := c.client.Discovery().ServerPreferredNamespacedResources
-	nc := namespace.NewNamespaceController(ctx, c.client, c.metadata, found, c.informers.Core().V1().Namespaces(), time.Minute, corev1.FinalizerKubernetes)
-	c.run(func() { nc.Run(ctx, controllerWorkers) })
-	return nil
-}
-
-func (c *controllers) collector(ctx context.Context) error {
-	cached := memory.NewMemCacheClient(c.client.Discovery())
-	mapper := restmapper.NewDeferredDiscoveryRESTMapper(cached)
-	objects := metadatainformer.NewSharedInformerFactory(c.metadata, 0)
-	started := make(chan struct{})
-	close(started)
-	gc, err := garbagecollector.NewGarbageCollector(ctx, c.client, c.metadata, mapper, map[schema.GroupResource]struct{}{
-		{Group: "", Resource: "events"}: {}, {Group: "events.k8s.io", Resource: "events"}: {},
-	}, informerfactory.NewInformerFactory(c.informers, objects), started)
-	if err != nil {
-		return err
-	}
-	c.run(func() { gc.Run(ctx, controllerWorkers, time.Second) })
-	// A second is short for a cluster and right for a test that installs a CRD and
-	// deletes owners a moment later.
-	c.run(func() { gc.Sync(ctx, discovery.DiscoveryInterface(c.client.Discovery()), 2*time.Second) })
-	return nil
-}
-
-func (c *controllers) accounts(ctx context.Context, ca []byte) error {
-	core := c.informers.Core().V1()
-	accounts, err := serviceaccount.NewServiceAccountsController(klog.FromContext(ctx), core.ServiceAccounts(), core.Namespaces(), c.client,
-		serviceaccount.DefaultServiceAccountsControllerOptions())
-	if err != nil {
-		return err
-	}
-	publisher, err := rootcacertpublisher.NewPublisher(core.ConfigMaps(), core.Namespaces(), c.client, ca)
-	if err != nil {
-		return err
-	}
-	aggregation := clusterroleaggregation.NewClusterRoleAggregation(c.informers.Rbac().V1().ClusterRoles(), c.client.RbacV1())
-	for _, run := range []func(context.Context, int){accounts.Run, publisher.Run, aggregation.Run} {
-		c.run(func() { run(ctx, controllerWorkers) })
-	}
+	c.run(ctx, jobs.Run, crons.Run, ttlafterfinished.New(ctx, batch.Jobs(), c.client).Run)
 	return nil
 }

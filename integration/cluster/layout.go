@@ -2,15 +2,14 @@ package main
 
 import (
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/hex"
+	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+
+	"k8s.io/client-go/rest"
 )
 
 // layout is where everything is: written once by the parent, read by every child.
@@ -21,32 +20,34 @@ type layout struct {
 	APIPort    int    `json:"apiPort"`
 	Token      string `json:"token"`
 	Kubeconfig string `json:"kubeconfig"`
+	Nodes      int    `json:"nodes"`
 }
 
 func (l layout) path(name string) string { return filepath.Join(l.Dir, name) }
 func (l layout) server() string          { return fmt.Sprintf("https://127.0.0.1:%d", l.APIPort) }
 
-func newLayout(dir, kubeconfig string) (layout, error) {
-	l := layout{Dir: dir, Kubeconfig: kubeconfig}
+// newLayout chooses ports and secrets, and writes every file that the parts start from.
+func newLayout(dir, kubeconfig string, nodes int) (layout, error) {
+	l := layout{Dir: dir, Kubeconfig: kubeconfig, Nodes: nodes, Token: rand.Text()}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return l, err
 	}
 	ports, err := freePorts(3)
 	if err != nil {
-		return l, err
+		return l, fmt.Errorf("finding free ports: %w", err)
 	}
 	l.EtcdClient = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	l.EtcdPeer = fmt.Sprintf("http://127.0.0.1:%d", ports[1])
 	l.APIPort = ports[2]
-	secret := make([]byte, 24)
-	rand.Read(secret)
-	l.Token = hex.EncodeToString(secret)
 	tokens := l.Token + `,admin,admin,"system:masters"` + "\n"
 	if err := os.WriteFile(l.path("tokens.csv"), []byte(tokens), 0o600); err != nil {
 		return l, err
 	}
-	if err := writeServiceAccountKey(l.path("sa.key")); err != nil {
-		return l, err
+	if err := writeCredentials(l); err != nil {
+		return l, fmt.Errorf("making certificates: %w", err)
+	}
+	if err := l.writeKubeconfig(); err != nil {
+		return l, fmt.Errorf("writing the kubeconfig: %w", err)
 	}
 	data, err := json.Marshal(l)
 	if err != nil {
@@ -78,17 +79,24 @@ func freePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-func writeServiceAccountKey(path string) error {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+// restConfig is for our own parts: no limit of ours on top of the API server's.
+func (l layout) restConfig(userAgent string) (*rest.Config, error) {
+	ca, err := os.ReadFile(l.path("ca.crt"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
-	return os.WriteFile(path, pem.EncodeToMemory(block), 0o600)
+	return &rest.Config{
+		Host: l.server(), BearerToken: l.Token, QPS: -1,
+		TLSClientConfig: rest.TLSClientConfig{CAData: ca}, UserAgent: userAgent,
+	}, nil
 }
 
 // writeKubeconfig makes the file that kubectl and everyone else uses.
-func (l layout) writeKubeconfig(ca []byte) error {
+func (l layout) writeKubeconfig() error {
+	ca, err := os.ReadFile(l.path("ca.crt"))
+	if err != nil {
+		return err
+	}
 	config := fmt.Sprintf(`apiVersion: v1
 kind: Config
 current-context: tradewind
@@ -101,6 +109,6 @@ contexts:
 users:
 - name: admin
   user: {token: %s}
-`, l.server(), encodeBase64(ca), l.Token)
+`, l.server(), base64.StdEncoding.EncodeToString(ca), l.Token)
 	return os.WriteFile(l.Kubeconfig, []byte(config), 0o600)
 }

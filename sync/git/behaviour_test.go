@@ -264,7 +264,7 @@ func TestOldObjectsGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one := git.Memory(first)
+	one := git.MirrorMemory(m)
 	var last *git.Tree
 	for n := range 12 {
 		repo.Commit(t, "main", version(n+1))

@@ -201,7 +201,7 @@ func cause(err error) error {
 
 // remoteText is what the server wrote instead of an answer.
 func remoteText(err error) (string, bool) {
-	if r, ok := errors.AsType[*remote.RemoteError](err); ok {
+	if r, ok := errors.AsType[*remote.ServerError](err); ok {
 		return r.Line, true
 	}
 	if p, ok := errors.AsType[*pktline.ErrorLine](err); ok {

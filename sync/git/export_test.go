@@ -15,9 +15,6 @@ func FetchedBytes(m *Mirrors) float64 {
 	return out.GetCounter().GetValue()
 }
 
-// Memory is what the objects of a tree's mirror take.
-func Memory(t *Tree) int64 { return t.store.Memory() }
-
 // MirrorMemory is what all mirrors take.
 func MirrorMemory(m *Mirrors) int64 {
 	memory, _ := m.size()

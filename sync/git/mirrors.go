@@ -24,6 +24,7 @@ import (
 
 	"github.com/tradewind-dev/tradewind/sync/git/internal/objects"
 	"github.com/tradewind-dev/tradewind/sync/git/internal/remote"
+	"github.com/tradewind-dev/tradewind/sync/git/internal/tree"
 )
 
 // Auth is one credential for one source; the zero Auth is anonymous. It prints as ***.
@@ -33,6 +34,27 @@ type Auth = remote.Auth
 // password, or bearerToken, or identity and known_hosts (password unlocks the key), with
 // ca.crt, tls.crt and tls.key beside them.
 func AuthFromSecret(data map[string][]byte) (Auth, error) { return remote.AuthFromSecret(data) }
+
+// Commit is a full commit id, 40 lower-case hex digits.
+type Commit = tree.Commit
+
+// Tree is the files of one commit, read-only and safe for concurrent use. It stays valid
+// whatever happens to the mirror it came from. FS gives the file system, ID the object id
+// at a path, Commit and Ref where it came from.
+type Tree = tree.Tree
+
+// Reads records what is read of a tree.
+type Reads = tree.Reads
+
+// ReadSet is what was read: the inputs of whoever read. It is stored as JSON.
+type ReadSet = tree.ReadSet
+
+// Trace returns a recorder of reads of t.
+func Trace(t *Tree) *Reads { return tree.Trace(t) }
+
+// CleanPath brings a path as users write it ("./apps", "apps/", "/apps") into the form
+// file systems want ("apps"; "." for the root). It refuses "..".
+func CleanPath(name string) (string, error) { return tree.CleanPath(name) }
 
 // Source is a repository as a user names it.
 type Source struct {
@@ -68,7 +90,7 @@ type Limits struct {
 	FileBytes         int64   // one file, when it is read; default 32 MiB
 	Entries           int     // files and directories of one commit; default 100 000
 	Refs              int     // refs of one repository; default 50 000
-	RequestsPerSecond float64 // per host; default 10, in bursts of 40
+	RequestsPerSecond float64 // per host; default 10, in bursts of 200
 	RequestsAtOnce    int     // per host; default 8
 }
 
@@ -173,9 +195,9 @@ func (m *Mirrors) Fetch(ctx context.Context, src Source, ref Ref) (*Tree, error)
 		return nil, newError("fetching", src, mi.name, err)
 	}
 	if ref.Commit != "" {
-		if tree := mi.known(ref, Head{Commit: Commit(ref.Commit)}); tree != nil {
+		if t := mi.known(ref, Head{Commit: Commit(ref.Commit)}); t != nil {
 			m.metrics.cache.WithLabelValues(hit).Inc()
-			return tree, nil
+			return t, nil
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
@@ -185,12 +207,12 @@ func (m *Mirrors) Fetch(ctx context.Context, src Source, ref Ref) (*Tree, error)
 		return nil, newError("fetching", src, mi.name, err)
 	}
 	defer v.leave()
-	tree, err := v.tree(ctx, ref)
+	t, err := v.tree(ctx, ref)
 	if err != nil {
 		return nil, newError("fetching", src, mi.name, err)
 	}
 	m.shrink(mi)
-	return tree, nil
+	return t, nil
 }
 
 // Tree returns the tree of a commit, from the mirror when it is there.
@@ -269,5 +291,5 @@ func (m *Mirrors) shrink(keep *mirror) {
 
 // treeOf makes a Tree of a checked commit.
 func (m *Mirrors) treeOf(s *objects.Store, root objects.ID, head Head) *Tree {
-	return &Tree{store: s, root: root, head: head, fileLimit: m.cfg.Limits.FileBytes}
+	return tree.New(s, root, head.Commit, head.Ref, m.cfg.Limits.FileBytes)
 }

@@ -15,21 +15,21 @@ import (
 )
 
 // newMirrors may reach the test's own servers only.
-func newMirrors(t testing.TB, hosts ...string) *git.Mirrors {
-	t.Helper()
+func newMirrors(tb testing.TB, hosts ...string) *git.Mirrors {
+	tb.Helper()
 	m := git.NewMirrors(git.Config{
-		Dir: t.TempDir(), InsecureHosts: hosts, AllowedHosts: hosts,
+		Dir: tb.TempDir(), InsecureHosts: hosts, AllowedHosts: hosts,
 		Limits: git.Limits{RequestsPerSecond: 10_000},
 	})
-	t.Cleanup(m.Close)
+	tb.Cleanup(m.Close)
 	return m
 }
 
-func read(t testing.TB, tree *git.Tree, name string) string {
-	t.Helper()
+func read(tb testing.TB, tree *git.Tree, name string) string {
+	tb.Helper()
 	data, err := fs.ReadFile(tree.FS(), name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(data)
 }

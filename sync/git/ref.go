@@ -1,7 +1,6 @@
 package git
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -15,9 +14,6 @@ import (
 
 	"github.com/tradewind-dev/tradewind/sync/git/internal/objects"
 )
-
-// Commit is a full commit id, 40 lower-case hex digits.
-type Commit string
 
 // Ref is what a user wants of a repository. When several fields are set, the first of
 // Commit, Name, SemVer, Tag, Branch counts; when none is, the branch the remote's HEAD
@@ -109,7 +105,7 @@ func newRefs(repo string, adv *packp.AdvRefs, limit int) (Refs, error) {
 		return r, &refsError{fmt.Sprintf("the repository has more than %d refs", limit), "remove refs that nobody needs"}
 	}
 	if format := adv.Capabilities.Get(capability.Capability("object-format")); len(format) > 0 && format[0] != "sha1" {
-		return r, &refsError{"the repository uses " + clip(format[0]) + " object ids, which are not supported", "use a repository with SHA-1 ids"}
+		return r, &refsError{fmt.Sprintf("the repository uses %q object ids, which are not supported", clip(format[0])), "use a repository with SHA-1 ids"}
 	}
 	for name, id := range adv.References {
 		commit := id
@@ -120,6 +116,17 @@ func newRefs(repo string, adv *packp.AdvRefs, limit int) (Refs, error) {
 	}
 	r.head = r.headBranch(adv)
 	return r, nil
+}
+
+// RefsOf is a listing made by hand, for whoever stands in for a repository: head is the
+// default branch, refs are full names.
+func RefsOf(repo, head string, refs map[string]Commit) Refs {
+	r := Refs{repo: repo, head: head, byName: make(map[string]listed, len(refs)), caps: capability.NewList()}
+	for name, commit := range refs {
+		id := plumbing.NewHash(string(commit))
+		r.byName[name] = listed{id, id}
+	}
+	return r
 }
 
 // headBranch reads the symref capability; servers without it get Git's own guess.
@@ -248,4 +255,5 @@ func (r Refs) notFound(reason string) error {
 	return e
 }
 
-func clip(s string) string { return cmp.Or(s[:min(len(s), 100)], "an unnamed kind of") }
+// clip keeps what a repository wrote from filling a message.
+func clip(s string) string { return s[:min(len(s), 100)] }

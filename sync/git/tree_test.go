@@ -16,16 +16,23 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/git/gittest"
 )
 
-func fetch(t testing.TB, files gittest.Files) *git.Tree {
-	t.Helper()
-	srv := gittest.NewServer(t)
-	repo := srv.NewRepo(t, "r.git")
-	repo.Commit(t, "main", files)
-	tree, err := newMirrors(t, srv.Host()).Fetch(t.Context(), git.Source{URL: repo.URL}, git.Ref{})
-	if err != nil {
-		t.Fatal(err)
-	}
+func fetch(tb testing.TB, files gittest.Files) *git.Tree {
+	tb.Helper()
+	tree, _ := fetchFrom(tb, files)
 	return tree
+}
+
+func fetchFrom(tb testing.TB, files gittest.Files) (*git.Tree, *git.Mirrors) {
+	tb.Helper()
+	srv := gittest.NewServer(tb)
+	repo := srv.NewRepo(tb, "r.git")
+	repo.Commit(tb, "main", files)
+	m := newMirrors(tb, srv.Host())
+	tree, err := m.Fetch(tb.Context(), git.Source{URL: repo.URL}, git.Ref{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tree, m
 }
 
 func TestTreeIsAFileSystem(t *testing.T) {
@@ -186,12 +193,12 @@ func treeEntry(mode, name, id string) string {
 
 // plant makes main a commit of a tree with these raw entries, which git itself would
 // refuse to make.
-func plant(t testing.TB, repo *gittest.Repo, entries ...string) {
-	t.Helper()
-	tree := repo.Git(t, []byte(strings.Join(entries, "")), "hash-object", "-t", "tree", "-w", "--stdin", "--literally")
-	commit := repo.Git(t, []byte("tree "+tree+"\nauthor t <t@t> 1 +0000\ncommitter t <t@t> 1 +0000\n\nx\n"),
+func plant(tb testing.TB, repo *gittest.Repo, entries ...string) {
+	tb.Helper()
+	tree := repo.Git(tb, []byte(strings.Join(entries, "")), "hash-object", "-t", "tree", "-w", "--stdin", "--literally")
+	commit := repo.Git(tb, []byte("tree "+tree+"\nauthor t <t@t> 1 +0000\ncommitter t <t@t> 1 +0000\n\nx\n"),
 		"hash-object", "-t", "commit", "-w", "--stdin", "--literally")
-	repo.Git(t, nil, "update-ref", "refs/heads/main", commit)
+	repo.Git(tb, nil, "update-ref", "refs/heads/main", commit)
 }
 
 func TestHostileEntriesAreRefused(t *testing.T) {
@@ -201,7 +208,7 @@ func TestHostileEntriesAreRefused(t *testing.T) {
 	const (
 		reserved = "has a name that is reserved for Git's own files"
 		control  = "has a name with a slash, backslash or control character"
-		noName   = "has a name that is empty, . or .."
+		noName   = "has a name that is empty or dots only"
 	)
 	for i, test := range []struct{ mode, name, want string }{
 		{"100644", ".git", reserved},
@@ -293,7 +300,7 @@ func TestLimits(t *testing.T) {
 func TestLargeFilesLeaveMemory(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("0123456789abcdef", 1<<14)
-	tree := fetch(t, gittest.Files{"big": big, "copy/big": big + "x", "small": "s\n"})
+	tree, m := fetchFrom(t, gittest.Files{"big": big, "copy/big": big + "x", "small": "s\n"})
 	for name, want := range map[string]string{"big": big, "copy/big": big + "x", "small": "s\n"} {
 		f, err := tree.FS().Open(name)
 		if err != nil {
@@ -304,7 +311,7 @@ func TestLargeFilesLeaveMemory(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v; want %d", name, len(got), err, len(want))
 		}
 	}
-	if memory := git.Memory(tree); memory > 10_000 {
+	if memory := git.MirrorMemory(m); memory > 10_000 {
 		t.Errorf("the store takes %d bytes of memory, want the large files elsewhere", memory)
 	}
 }

@@ -55,7 +55,7 @@ func onlyDocument(data []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if blank(doc) {
+		if IsBlank(doc) {
 			continue
 		}
 		if only != nil {
@@ -69,8 +69,8 @@ func onlyDocument(data []byte) ([]byte, error) {
 	return only, nil
 }
 
-// blank says whether a document has nothing but comments.
-func blank(doc []byte) bool {
+// IsBlank says whether a YAML document has nothing but comments.
+func IsBlank(doc []byte) bool {
 	for line := range bytes.Lines(doc) {
 		line = bytes.TrimSpace(bytes.TrimPrefix(line, []byte("---")))
 		if len(line) > 0 && line[0] != '#' {

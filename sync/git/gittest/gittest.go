@@ -7,7 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/cgi"
@@ -40,24 +40,24 @@ type Request struct {
 }
 
 // NewServer starts a server that ends with the test.
-func NewServer(t testing.TB) *Server {
-	t.Helper()
-	exe, err := exec.CommandContext(t.Context(), "git", "--exec-path").Output()
+func NewServer(tb testing.TB) *Server {
+	tb.Helper()
+	exe, err := exec.CommandContext(tb.Context(), "git", "--exec-path").Output()
 	if err != nil {
-		t.Fatalf("finding git: %v", err)
+		tb.Fatalf("finding git: %v", err)
 	}
-	root := t.TempDir()
+	root := tb.TempDir()
 	backend := &cgi.Handler{
 		Path: filepath.Join(strings.TrimSpace(string(exe)), "git-http-backend"),
 		Env: []string{
 			"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "HOME=" + root,
 		},
 		Stderr: io.Discard,
-		Logger: log.New(io.Discard, "", 0), //nolint:depguard // net/http/cgi wants one
+		Logger: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 	s := &Server{root: root}
 	s.Server = httptest.NewServer(s.handler(backend))
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return s
 }
 
@@ -116,20 +116,20 @@ type Repo struct {
 }
 
 // NewRepo makes an empty repository whose HEAD is main.
-func (s *Server) NewRepo(t testing.TB, name string) *Repo {
-	t.Helper()
+func (s *Server) NewRepo(tb testing.TB, name string) *Repo {
+	tb.Helper()
 	r := &Repo{URL: s.URL + "/" + name, Dir: filepath.Join(s.root, name)}
 	if err := os.MkdirAll(r.Dir, 0o750); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	r.Git(t, nil, "init", "--quiet", "--bare", "--initial-branch=main")
+	r.Git(tb, nil, "init", "--quiet", "--bare", "--initial-branch=main")
 	return r
 }
 
 // Git runs git in the repository and returns its output without the last newline.
-func (r *Repo) Git(t testing.TB, stdin []byte, args ...string) string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", args...)
+func (r *Repo) Git(tb testing.TB, stdin []byte, args ...string) string {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), "git", args...)
 	cmd.Dir = r.Dir
 	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null")
@@ -137,7 +137,7 @@ func (r *Repo) Git(t testing.TB, stdin []byte, args ...string) string {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+		tb.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
 	}
 	return strings.TrimSuffix(string(out), "\n")
 }
@@ -148,12 +148,12 @@ type Files map[string]string
 
 // Commit puts files on top of a branch, which it makes when needed, and returns the new
 // commit.
-func (r *Repo) Commit(t testing.TB, branch string, files Files) string {
-	t.Helper()
+func (r *Repo) Commit(tb testing.TB, branch string, files Files) string {
+	tb.Helper()
 	ref := "refs/heads/" + branch
 	var in bytes.Buffer
 	fmt.Fprintf(&in, "commit %s\ncommitter Test <test@example.com> 1700000000 +0000\ndata 1\nx\n", ref)
-	if r.Git(t, nil, "for-each-ref", ref) != "" {
+	if r.Git(tb, nil, "for-each-ref", ref) != "" {
 		fmt.Fprintf(&in, "from %s^0\n", ref)
 	}
 	for _, path := range slices.Sorted(maps.Keys(files)) {
@@ -167,12 +167,12 @@ func (r *Repo) Commit(t testing.TB, branch string, files Files) string {
 		}
 		fmt.Fprintf(&in, "M %s inline %s\ndata %d\n%s\n", mode, path, len(content), content)
 	}
-	r.Git(t, in.Bytes(), "fast-import", "--quiet", "--force")
-	return r.Git(t, nil, "rev-parse", ref)
+	r.Git(tb, in.Bytes(), "fast-import", "--quiet", "--force")
+	return r.Git(tb, nil, "rev-parse", ref)
 }
 
 // Head is where a ref stands.
-func (r *Repo) Head(t testing.TB, ref string) string {
-	t.Helper()
-	return r.Git(t, nil, "rev-parse", ref+"^{commit}")
+func (r *Repo) Head(tb testing.TB, ref string) string {
+	tb.Helper()
+	return r.Git(tb, nil, "rev-parse", ref+"^{commit}")
 }

@@ -1,6 +1,7 @@
 package gittest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -25,23 +26,23 @@ type SSH struct {
 }
 
 // NewSSH starts an SSH server that ends with the test.
-func (s *Server) NewSSH(t testing.TB) *SSH {
-	t.Helper()
+func (s *Server) NewSSH(tb testing.TB) *SSH {
+	tb.Helper()
 	hostPublic, hostPrivate, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	userPublic, userPrivate, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	block, err := ssh.MarshalPrivateKey(userPrivate, "")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	host, err := ssh.NewSignerFromKey(hostPrivate)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	hostKey, _ := ssh.NewPublicKey(hostPublic)
 	userKey, _ := ssh.NewPublicKey(userPublic)
@@ -52,11 +53,11 @@ func (s *Server) NewSSH(t testing.TB) *SSH {
 		return &ssh.Permissions{}, nil
 	}}
 	cfg.AddHostKey(host)
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = listener.Close() })
+	tb.Cleanup(func() { _ = listener.Close() })
 	server := &SSH{Addr: listener.Addr().String(), HostKey: hostKey, Identity: pem.EncodeToMemory(block), root: s.root}
 	go func() {
 		for {
@@ -64,14 +65,14 @@ func (s *Server) NewSSH(t testing.TB) *SSH {
 			if err != nil {
 				return
 			}
-			go server.serve(t, conn, cfg)
+			go server.serve(tb.Context(), conn, cfg)
 		}
 	}()
 	return server
 }
 
-func (s *SSH) serve(t testing.TB, conn net.Conn, cfg *ssh.ServerConfig) {
-	defer conn.Close() //nolint:errcheck // the client went away first
+func (s *SSH) serve(ctx context.Context, conn net.Conn, cfg *ssh.ServerConfig) {
+	defer conn.Close()
 	_, channels, requests, err := ssh.NewServerConn(conn, cfg)
 	if err != nil {
 		return
@@ -83,12 +84,12 @@ func (s *SSH) serve(t testing.TB, conn net.Conn, cfg *ssh.ServerConfig) {
 			return
 		}
 		s.Sessions.Add(1)
-		go s.run(t, channel, requests)
+		go s.run(ctx, channel, requests)
 	}
 }
 
 // run executes the one command a Git client sends.
-func (s *SSH) run(t testing.TB, channel ssh.Channel, requests <-chan *ssh.Request) {
+func (s *SSH) run(ctx context.Context, channel ssh.Channel, requests <-chan *ssh.Request) {
 	for req := range requests {
 		var payload struct{ Command string }
 		if req.Type != "exec" || ssh.Unmarshal(req.Payload, &payload) != nil {
@@ -97,7 +98,7 @@ func (s *SSH) run(t testing.TB, channel ssh.Channel, requests <-chan *ssh.Reques
 		}
 		_ = req.Reply(true, nil)
 		path := strings.Trim(strings.TrimPrefix(payload.Command, "git-upload-pack "), "'")
-		cmd := exec.CommandContext(t.Context(), "git", "upload-pack", s.root+path) //nolint:gosec // the client is the test
+		cmd := exec.CommandContext(ctx, "git", "upload-pack", s.root+path) //nolint:gosec // the client is the test
 		cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
 		if stdin, err := cmd.StdinPipe(); err == nil { // Run would wait for the end of the client's input
 			go func() { _, _ = io.Copy(stdin, channel); _ = stdin.Close() }()

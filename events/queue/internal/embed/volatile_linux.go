@@ -33,3 +33,12 @@ func checkDurable(dir string) error {
 	}
 	return nil
 }
+
+// Free is the room on the disk of the store directory, in bytes.
+func (s *Server) Free() (uint64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(s.dir, &fs); err != nil {
+		return 0, fmt.Errorf("examining store directory %s: %w", s.dir, err)
+	}
+	return fs.Bavail * uint64(fs.Bsize), nil
+}

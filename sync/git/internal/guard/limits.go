@@ -22,9 +22,8 @@ type hostLimit struct {
 	slots chan struct{}
 }
 
-// burstFactor lets a push that touches several refs through at once; the long-term rate
-// stays.
-const burstFactor = 4
+// burstFactor lets a crowd of pushes through at once; the long-term rate stays.
+const burstFactor = 20
 
 // maxHosts bounds the memory of limits; beyond it idle ones are forgotten.
 const maxHosts = 4096

@@ -7,7 +7,7 @@ import (
 
 var (
 	errReserved = errors.New("has a name that is reserved for Git's own files")
-	errName     = errors.New("has a name that is empty, . or ..")
+	errName     = errors.New("has a name that is empty or dots only")
 	errByte     = errors.New("has a name with a slash, backslash or control character")
 )
 

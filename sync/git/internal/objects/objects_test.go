@@ -224,7 +224,7 @@ func TestNamesThatGitDoesNotSend(t *testing.T) {
 	t.Parallel()
 	id := strings.Repeat("i", 20)
 	for data, want := range map[string]string{
-		"100644 \x00" + id:           `entry "" has a name that is empty, . or ..`,
+		"100644 \x00" + id:           `entry "" has a name that is empty or dots only`,
 		"040000 x\x00" + id:          `entry "x" has mode "040000", which Git does not know`,
 		" x\x00" + id:                `entry "x" has mode "", which Git does not know`,
 		"100644 x\x00" + id[:19]:     `entry "" is a tree that is cut off`,

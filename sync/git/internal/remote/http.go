@@ -88,7 +88,7 @@ func (s *httpSession) Refs(ctx context.Context) (*packp.AdvRefs, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing is lost: the answer was read, or failed already
+	defer resp.Body.Close()
 	path, ok := strings.CutSuffix(resp.Request.URL.EscapedPath(), infoRefs)
 	if !ok {
 		return nil, &RedirectError{To: resp.Request.URL.Redacted()}
@@ -107,7 +107,7 @@ func (s *httpSession) Pack(ctx context.Context, want *packp.UploadPackRequest) (
 		return nil, err
 	}
 	req.Header.Set("Content-Type", packRequest)
-	resp, err := s.do(req, packResult)
+	resp, err := s.do(req, packResult) //nolint:bodyclose // the caller closes what is returned
 	if err != nil {
 		return nil, err
 	}

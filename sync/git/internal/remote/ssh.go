@@ -17,11 +17,11 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/git/internal/guard"
 )
 
-// RemoteError is the first line a Git server wrote instead of an answer. The text comes
+// ServerError is the first line a Git server wrote instead of an answer. The text comes
 // from outside: match it, do not print it.
-type RemoteError struct{ Line string }
+type ServerError struct{ Line string }
 
-func (e *RemoteError) Error() string { return "the server refused" }
+func (e *ServerError) Error() string { return "the server refused" }
 
 // minRSABits is the smallest RSA key that is accepted, on either side.
 const minRSABits = 3072
@@ -116,7 +116,7 @@ func (s *sshSession) Refs(ctx context.Context) (*packp.AdvRefs, error) {
 	if errors.Is(err, packp.ErrEmptyInput) || errors.Is(err, io.ErrUnexpectedEOF) {
 		select {
 		case line := <-s.stderr:
-			return nil, &RemoteError{line}
+			return nil, &ServerError{line}
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

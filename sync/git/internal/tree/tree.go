@@ -1,4 +1,11 @@
-package git
+// Package tree shows the files of one commit as a read-only file system, straight from
+// the object store, and records what is read of it. In go a checked commit and a path,
+// out come bytes, listings, and the read-set of whoever asked.
+//
+// It promises that symlinks lead nowhere but into the same tree, and that a read-set is
+// unchanged only where the reader would see the same bytes. It refuses what is outside
+// of the tree, over the size limit, or reached over too many symlinks.
+package tree
 
 import (
 	"fmt"
@@ -14,16 +21,26 @@ import (
 type Tree struct {
 	store     *objects.Store
 	root      objects.ID
-	head      Head
+	commit    Commit
+	ref       string
 	fileLimit int64
 }
 
+// Commit is a full commit id, 40 lower-case hex digits.
+type Commit string
+
+// New returns the tree of a commit that the store has checked, found at ref. Files larger
+// than fileLimit are not read.
+func New(store *objects.Store, root objects.ID, commit Commit, ref string, fileLimit int64) *Tree {
+	return &Tree{store: store, root: root, commit: commit, ref: ref, fileLimit: fileLimit}
+}
+
 // Commit is the commit the files are of.
-func (t *Tree) Commit() Commit { return t.head.Commit }
+func (t *Tree) Commit() Commit { return t.commit }
 
 // Ref is the full name of the ref the commit was found at; empty when a commit was asked
 // for by id.
-func (t *Tree) Ref() string { return t.head.Ref }
+func (t *Tree) Ref() string { return t.ref }
 
 // ID returns the object id of the file or directory at name, symlinks followed.
 func (t *Tree) ID(name string) (string, bool) {
@@ -183,3 +200,6 @@ func (t *Tree) content(file objects.Entry) ([]byte, error) {
 	}
 	return append([]byte(nil), data...), nil
 }
+
+// clip keeps what a repository wrote from filling a message.
+func clip(s string) string { return s[:min(len(s), 100)] }

@@ -1,4 +1,4 @@
-package git
+package tree
 
 import (
 	"bytes"
@@ -187,7 +187,7 @@ type file struct {
 }
 
 // Size is bytes.Reader's too.
-func (f *file) Size() int64 { return f.fileInfo.size }
+func (f *file) Size() int64 { return f.size }
 
 // dir is an open directory; it is listed when it is first read.
 type dir struct {

@@ -1,9 +1,10 @@
-package git
+package tree
 
 import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
@@ -86,8 +87,8 @@ func (t *Tree) addRules(rules []gitignore.Pattern, dir objects.Entry, path []str
 
 // matchRules: the last pattern that says something wins.
 func matchRules(rules []gitignore.Pattern, path []string, isDir bool) gitignore.MatchResult {
-	for i := len(rules) - 1; i >= 0; i-- {
-		if m := rules[i].Match(path, isDir); m != gitignore.NoMatch {
+	for _, rule := range slices.Backward(rules) {
+		if m := rule.Match(path, isDir); m != gitignore.NoMatch {
 			return m
 		}
 	}

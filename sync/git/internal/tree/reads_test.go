@@ -1,4 +1,4 @@
-package git
+package tree
 
 import (
 	"encoding/hex"
@@ -22,12 +22,12 @@ import (
 
 // build makes a tree of files: path to content, "-> target" for a symlink, "+x " before
 // the content of an executable.
-func build(t testing.TB, store *objects.Store, files map[string]string) *Tree {
-	t.Helper()
+func build(tb testing.TB, store *objects.Store, files map[string]string) *Tree {
+	tb.Helper()
 	add := func(kind plumbing.ObjectType, data string) objects.ID {
 		id, err := store.Add(kind, []byte(data))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return id
 	}
@@ -67,9 +67,9 @@ func build(t testing.TB, store *objects.Store, files map[string]string) *Tree {
 	root := tree("")
 	commit := add(plumbing.CommitObject, "tree "+root.String()+"\n\n")
 	if _, err := store.Check(commit, 1000); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return &Tree{store: store, root: root, head: Head{Commit: Commit(commit.String())}, fileLimit: 1 << 20}
+	return New(store, root, Commit(commit.String()), "refs/heads/main", 1<<20)
 }
 
 var base = map[string]string{
@@ -145,11 +145,11 @@ func TestUnchangedIsExact(t *testing.T) {
 	}
 }
 
-func encode(t testing.TB, s ReadSet) string {
-	t.Helper()
+func encode(tb testing.TB, s ReadSet) string {
+	tb.Helper()
 	data, err := json.Marshal(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(data)
 }
@@ -190,10 +190,10 @@ func TestReadSetIsStored(t *testing.T) {
 }
 
 func must[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
+	return func(tb testing.TB) T {
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return v
 	}
