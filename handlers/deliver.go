@@ -1,11 +1,9 @@
 package handlers
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/handlers/internal/intake"
 	"github.com/tradewind-dev/tradewind/handlers/webhook"
 )
 
@@ -29,8 +28,9 @@ type delivery struct {
 	begun    time.Time
 	client   netip.Addr
 	endpoint *endpoint // nil until the receiver is known
-	body     *body
-	size     int    // of the body
+	body     *intake.Body
+	size     int // of the body
+	digest   [sha256.Size]byte
 	id       string // the sender's, or made from the body
 	event    string // the sender's word
 	events   []events.Event
@@ -39,7 +39,7 @@ type delivery struct {
 
 // serve writes down what became of a post; what becomes of it, the checks say.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
-	d := &delivery{r: r, begun: g.now(), client: clientAddr(r, g.proxies)}
+	d := &delivery{r: r, begun: g.now(), client: intake.Client(r, g.proxies)}
 	a := g.guarded(w, d)
 	a.write(w)
 	took := g.now().Sub(d.begun)
@@ -52,7 +52,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) guarded(w http.ResponseWriter, d *delivery) (a *answer) {
 	defer func() {
 		if d.body != nil {
-			d.body.release()
+			d.body.Release()
 		}
 		if p := recover(); p != nil {
 			g.metrics.panics.Inc()
@@ -97,7 +97,7 @@ func (g *Gateway) find(_ http.ResponseWriter, d *delivery) *answer {
 // admit looks at what came before the body.
 func (g *Gateway) admit(_ http.ResponseWriter, d *delivery) *answer {
 	e, h := d.endpoint, d.r.Header
-	if len(e.AllowFrom) > 0 && !within(d.client, e.AllowFrom) {
+	if len(e.AllowFrom) > 0 && !intake.Within(d.client, e.AllowFrom) {
 		return unauthorizedAs(errors.New("the address is not one that may post"))
 	}
 	mediaType, params, err := mime.ParseMediaType(h.Get("Content-Type"))
@@ -119,8 +119,24 @@ func (g *Gateway) admit(_ http.ResponseWriter, d *delivery) *answer {
 }
 
 func (g *Gateway) receive(w http.ResponseWriter, d *delivery) (a *answer) {
-	d.body, a = g.read(w, d.r, d.endpoint.sender.MaxBody)
-	d.size = len(d.body.data)
+	limit := d.endpoint.sender.MaxBody
+	body, err := g.intake.Read(w, d.r, limit)
+	d.body, d.size = body, len(body.Bytes())
+	_, long := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil:
+		return nil
+	case long:
+		a = tooLarge(limit)
+	case errors.Is(err, intake.ErrTooMany), errors.Is(err, intake.ErrMemory):
+		a = busy(err.Error())
+	case errors.Is(err, intake.ErrSlow):
+		a = refuse(http.StatusRequestTimeout, malformed, err.Error(), "")
+	default:
+		a = refuse(http.StatusBadRequest, malformed, "the body did not arrive whole", "")
+		a.gone, a.err = true, err
+	}
+	a.close = true
 	return a
 }
 
@@ -134,9 +150,9 @@ func (g *Gateway) authenticate(_ http.ResponseWriter, d *delivery) *answer {
 	}
 	secret, err := g.matchSecret(d)
 	if err != nil {
-		if e.failed.add(d.begun) {
+		if e.failed.Add(d.begun) {
 			g.log.Warn("signatures do not fit", "receiver", e.name(), "sender", e.Sender,
-				"reason", fmt.Sprintf("%d within %s: the secret may differ from the sender's", failuresToTell, failuresWithin))
+				"reason", fmt.Sprintf("%d within %s: the secret may differ from the sender's", intake.FailuresToTell, intake.FailuresWithin))
 		}
 		return unauthorizedAs(err)
 	}
@@ -170,7 +186,7 @@ func (g *Gateway) matchSecret(d *delivery) (which string, err error) {
 		if !s.live(d.begun) {
 			continue
 		}
-		verr := e.sender.Verify(d.r.Header, d.body.data, s.key(), e.Algorithms)
+		verr := e.sender.Verify(d.r.Header, d.body.Bytes(), s.key(), e.Algorithms)
 		switch {
 		case verr != nil && which == "":
 			err = verr
@@ -184,109 +200,12 @@ func (g *Gateway) matchSecret(d *delivery) (which string, err error) {
 // messageID identifies the i-th change of a post by what was signed, because the id in
 // the header was not; resending the bytes is the same message, whoever resends them.
 func (d *delivery) messageID(i int) string {
-	h := sha256.New()
-	h.Write([]byte(endpointID(d.endpoint.Sender, d.endpoint.ID)))
-	h.Write(binary.BigEndian.AppendUint64([]byte{0}, uint64(i)))
-	h.Write(d.body.data)
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-// maxEvent is what the queue stores of one event.
-const maxEvent = 60 << 10
-
-// parse turns the body into events, or says why there are none.
-func (g *Gateway) parse(d *delivery) *answer {
-	if d.endpoint.Suspended {
-		return d.ignore(webhook.Ignored{Reason: webhook.Suspended, Message: "the receiver is suspended"})
+	if d.digest == [sha256.Size]byte{} {
+		d.digest = sha256.Sum256(d.body.Bytes())
 	}
-	parsed, err := d.endpoint.sender.Parse(d.r.Header, d.body.data)
-	if err != nil {
-		return malformedAs(err)
-	}
-	why := parsed.Ignored
-	for i, change := range parsed.Changes {
-		ev, ignored := g.event(d, i, change)
-		if ignored.Reason != "" {
-			why = ignored
-			continue
-		}
-		d.events = append(d.events, ev)
-	}
-	if len(d.events) == 0 {
-		return d.ignore(why)
-	}
-	return nil
-}
-
-// event binds a change to the receiver's scope.
-func (g *Gateway) event(d *delivery, i int, c webhook.Change) (events.Event, webhook.Ignored) {
-	e := d.endpoint
-	keys := c.Keys(g.aliases, e.sender.FoldsCase)
-	in := e.scope.within(keys, e.sender.FoldsCase)
-	switch {
-	case c.Ignored.Reason != "":
-		return events.Event{}, c.Ignored
-	case len(keys) == 0:
-		return events.Event{}, webhook.Ignored{Reason: webhook.NoRepository, Message: "the payload has no URL of a repository"}
-	case len(in) == 0:
-		g.metrics.outOfScope.WithLabelValues(e.name()).Inc()
-		return events.Event{}, webhook.Ignored{Reason: webhook.OutOfScope, Message: cut(keys[0]) + " is not in the scope of this receiver"}
-	}
-	push := c.Push
-	push.Repos = in
-	data, err := json.Marshal(push)
-	if err != nil || len(data) > maxEvent {
-		return events.Event{}, webhook.Ignored{Reason: webhook.TooLarge, Message: "the names in it are too long"}
-	}
-	if len(d.events) == 0 {
-		d.pushed = push
-	}
-	return events.Event{
-		SpecVersion: events.SpecVersion, ID: d.messageID(i), Source: "/hooks/" + endpointID(e.Sender, e.name()),
-		Type: events.TypeSourcePushed, Subject: events.SourceKey(in[0], push.Ref), Time: d.begun.UTC(),
-		Receiver: e.name(), Delivery: d.id, Data: data,
-	}, webhook.Ignored{}
-}
-
-// publish stores the events before it answers. A client that has gone meanwhile does not
-// stop it: the events are genuine, and the sender may not ask again.
-func (g *Gateway) publish(d *delivery) *answer {
-	patience := max(time.Second, d.endpoint.sender.Patience-g.now().Sub(d.begun))
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), patience)
-	defer cancel()
-	again, err := g.publisher.Publish(ctx, d.events...)
-	if err != nil {
-		a := busy("the event could not be stored")
-		a.err, a.close = fmt.Errorf("publishing: %w", err), false
-		return a
-	}
-	a := &answer{status: http.StatusAccepted, result: accepted, body: taken{Status: "queued", Delivery: d.id, Event: d.event}}
-	if again {
-		a.result, a.body = duplicate, taken{Status: "duplicate", Delivery: d.id, Event: d.event}
-		return a
-	}
-	if g.unwatched(d) {
-		return d.ignore(webhook.Ignored{
-			Reason:  webhook.Unwatched,
-			Message: "no Application looks at " + cut(d.events[0].Subject) + " yet",
-		})
-	}
-	return a
-}
-
-// unwatched says that nobody looks at any of it. The events are stored all the same: an
-// Application may appear in this instant.
-func (g *Gateway) unwatched(d *delivery) bool {
-	if g.watchers == nil {
-		return false
-	}
-	for _, ev := range d.events {
-		push, err := ev.Pushed()
-		if err != nil || g.watchers.Watching(push.Repos, push.Ref) != 0 {
-			return false
-		}
-	}
-	return true
+	path := append([]byte(endpointID(d.endpoint.Sender, d.endpoint.ID)), 0)
+	id := sha256.Sum256(append(binary.BigEndian.AppendUint64(path, uint64(i)), d.digest[:]...))
+	return hex.EncodeToString(id[:])
 }
 
 func malformedAs(err error) *answer {
@@ -309,7 +228,7 @@ func (g *Gateway) logDelivery(d *delivery, a *answer, took time.Duration) {
 	if !g.log.Enabled(d.r.Context(), a.level()) {
 		return
 	}
-	attrs := []slog.Attr{slog.String("result", string(a.result)), slog.Int("status", a.status), slog.Duration("took", took)}
+	attrs := []slog.Attr{slog.String("result", string(a.result)), slog.Int("status", a.status), slog.String("took", took.String())}
 	add := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, cut(value)))
@@ -320,8 +239,9 @@ func (g *Gateway) logDelivery(d *delivery, a *answer, took time.Duration) {
 		add("receiver", d.endpoint.name())
 	}
 	add("delivery", d.id)
-	add("trigger", d.event)
-	if len(d.events) > 0 {
+	if len(d.events) == 0 {
+		add("type", d.event)
+	} else {
 		add("event", d.events[0].ID)
 		add("type", d.events[0].Type.Short())
 		add("repo", d.pushed.Repos[0])

@@ -28,6 +28,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/handlers/internal/intake"
 )
 
 // Publisher stores events. It returns nil only when every one of them survives a crash;
@@ -68,6 +69,8 @@ type HooksConfig struct {
 	Logger *slog.Logger
 	// Registerer gets the metrics tradewind_webhook_*; nil keeps them private.
 	Registerer prometheus.Registerer
+
+	now func() time.Time // in tests
 }
 
 // Validate refuses what could not work; every error names its place.
@@ -97,8 +100,7 @@ type Gateway struct {
 
 	endpoints atomic.Pointer[endpoints]
 	rate      *rate.Limiter
-	bodies    *budget
-	reading   atomic.Int64
+	intake    *intake.Intake
 	working   chan struct{} // a token each
 	router    chi.Router
 }
@@ -116,8 +118,11 @@ func Hooks(cfg HooksConfig) (*Gateway, error) {
 	g := &Gateway{
 		publisher: cfg.Publisher, watchers: cfg.Watchers, limits: limits, proxies: cfg.TrustedProxies,
 		aliases: cfg.Aliases, closing: cfg.Closing, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
-		now: time.Now, rate: rate.NewLimiter(rate.Limit(limits.GlobalPerSecond), limits.GlobalPerSecond),
-		bodies: newBudget(limits.BodyBytes), working: make(chan struct{}, limits.InFlight),
+		now: cfg.now, rate: rate.NewLimiter(rate.Limit(limits.GlobalPerSecond), limits.GlobalPerSecond),
+		intake: intake.New(limits.BodyBytes, limits.BodyTime, limits.Reading), working: make(chan struct{}, limits.InFlight),
+	}
+	if g.now == nil {
+		g.now = time.Now
 	}
 	g.metrics = newMetrics(cfg.Registerer, g)
 	if err := g.SetReceivers(cfg.Receivers); err != nil {

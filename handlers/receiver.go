@@ -7,11 +7,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/time/rate"
 
+	"github.com/tradewind-dev/tradewind/handlers/internal/intake"
+	"github.com/tradewind-dev/tradewind/handlers/internal/scope"
 	"github.com/tradewind-dev/tradewind/handlers/webhook"
 )
 
@@ -75,7 +75,7 @@ func (r Receiver) Validate() error {
 	if r.MaxBody < 0 {
 		errs = append(errs, r.errorf("its largest body must not be negative"))
 	}
-	if _, err := newScope(r.Scope); err != nil {
+	if _, err := scope.Parse(r.Scope); err != nil {
 		errs = append(errs, r.errorf("%w", err))
 	}
 	return errors.Join(errs...)
@@ -116,7 +116,7 @@ func (r Receiver) validateKeys(sender webhook.Sender) error {
 // errorf names the receiver, but never the path of an unsigned one.
 func (r Receiver) errorf(format string, args ...any) error {
 	name := r.name()
-	if r.Unsigned && r.Name == "" {
+	if r.Unsigned && (r.Name == "" || r.Name == r.ID) {
 		name = "without a name"
 	}
 	return fmt.Errorf("receiver %s: "+format, append([]any{endpointID(r.Sender, name)}, args...)...)
@@ -141,9 +141,9 @@ func distinct(s string) int {
 type endpoint struct {
 	Receiver
 	sender webhook.Sender
-	scope  scope
+	scope  scope.Scope
 	rate   *rate.Limiter
-	failed *failures
+	failed *intake.Failures
 }
 
 // endpoints is a complete set of them, never changed after it was made.
@@ -169,12 +169,12 @@ func newEndpoints(receivers []Receiver, limits Limits) (*endpoints, error) {
 		if r.MaxBody > 0 {
 			sender.MaxBody = r.MaxBody
 		}
-		scope, _ := newScope(r.Scope)
+		covers, _ := scope.Parse(r.Scope)
 		limiter := rate.NewLimiter(rate.Limit(limits.PerMinute)/60, limits.Burst)
 		if r.Unsigned {
 			limiter = rate.NewLimiter(rate.Limit(limits.UnsignedPerMinute)/60, limits.UnsignedPerMinute)
 		}
-		set.byPath[path] = &endpoint{Receiver: r, sender: sender, scope: scope, rate: limiter, failed: &failures{}}
+		set.byPath[path] = &endpoint{Receiver: r, sender: sender, scope: covers, rate: limiter, failed: &intake.Failures{}}
 		set.names = append(set.names, r.name())
 	}
 	return set, errors.Join(errs...)
@@ -188,40 +188,4 @@ func (e *endpoints) inherit(last *endpoints) {
 			now.rate, now.failed = old.rate, old.failed
 		}
 	}
-}
-
-// A receiver fails its senders when this many signatures did not fit within the time.
-const (
-	failuresToTell = 3
-	failuresWithin = 5 * time.Minute
-)
-
-// failures remembers when signatures did not fit.
-type failures struct {
-	mu   sync.Mutex
-	last [failuresToTell]time.Time // oldest first
-	told bool
-}
-
-// add records one and says whether that made the receiver fail.
-func (f *failures) add(now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	copy(f.last[:], f.last[1:])
-	f.last[len(f.last)-1] = now
-	failing := f.failing(now)
-	begun := failing && !f.told
-	f.told = failing
-	return begun
-}
-
-// now says whether the receiver fails its senders.
-func (f *failures) now(now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.failing(now)
-}
-
-func (f *failures) failing(now time.Time) bool {
-	return !f.last[0].IsZero() && now.Sub(f.last[0]) < failuresWithin
 }

@@ -13,11 +13,9 @@ import (
 const MinSecret = 16
 
 // Secret is a shared secret. However it is printed or encoded, it says ***.
-type Secret struct{ v *secretValue } // behind a pointer: fmt would read an unexported field
-
-type secretValue struct {
-	key     []byte
-	expires time.Time
+type Secret struct {
+	// A function, because fmt follows anything else that is not exported.
+	reveal func() (key []byte, expires time.Time)
 }
 
 // NewSecret takes the content of a file; one newline at its end is not part of it.
@@ -26,30 +24,34 @@ func NewSecret(content []byte) Secret {
 	if cut, ok := bytes.CutSuffix(key, []byte("\n")); ok {
 		key = bytes.TrimSuffix(cut, []byte("\r"))
 	}
-	return Secret{&secretValue{key: key}}
+	return Secret{func() ([]byte, time.Time) { return key, time.Time{} }}
 }
 
 // Until is the secret, accepted until t: what one rotates away from.
 func (s Secret) Until(t time.Time) Secret {
-	return Secret{&secretValue{key: s.key(), expires: t}}
+	key := s.key()
+	return Secret{func() ([]byte, time.Time) { return key, t }}
 }
 
 func (s Secret) key() []byte {
-	if s.v == nil {
+	if s.reveal == nil {
 		return nil
 	}
-	return s.v.key
+	key, _ := s.reveal()
+	return key
 }
 
 func (s Secret) expires() time.Time {
-	if s.v == nil {
+	if s.reveal == nil {
 		return time.Time{}
 	}
-	return s.v.expires
+	_, expires := s.reveal()
+	return expires
 }
 
 func (s Secret) live(now time.Time) bool {
-	return s.v != nil && (s.v.expires.IsZero() || now.Before(s.v.expires))
+	expires := s.expires()
+	return expires.IsZero() || now.Before(expires)
 }
 
 // Validate refuses what a stranger could guess. Anybody can sign with an empty secret.

@@ -120,7 +120,7 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]word{
 		"world": startWorld, "seed": seedRepo, "repo": createRepo,
 		"git": runGit, "push": pushAll, "edit": editFile,
-		"tradewind": runTradewind, "start": startTradewind, "stop": stopTradewind, "kill": killTradewind,
+		"tradewind": runTradewind, "start": startTradewind, "shutdown": shutdownTradewind, "crash": crashTradewind,
 		"break": breakPart, "mend": mendPart,
 		"hook": postHook, "post": postRaw, "redeliver": redeliver, "answered": awaitAnswer, "bad-input": postBadInput,
 		"log": awaitLog, "mark": mark, "metrics": awaitMetric, "requests": countRequests,

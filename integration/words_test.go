@@ -151,18 +151,18 @@ func startTradewind(ctx context.Context, s *story, ts *testscript.TestScript, c 
 	return err
 }
 
-// stopTradewind: stop tradewind. In good order, as a rollout does.
-func stopTradewind(ctx context.Context, s *story, _ *testscript.TestScript, c call) error {
+// shutdownTradewind: shutdown tradewind. In good order, as a rollout does.
+func shutdownTradewind(ctx context.Context, s *story, _ *testscript.TestScript, c call) error {
 	if c.neg || len(c.args) != 1 || c.args[0] != "tradewind" {
-		return usage("stop tradewind")
+		return usage("shutdown tradewind")
 	}
 	return s.world.Tradewind.Stop(ctx)
 }
 
-// killTradewind: kill tradewind. SIGKILL, in the middle of whatever it does.
-func killTradewind(_ context.Context, s *story, _ *testscript.TestScript, c call) error {
+// crashTradewind: crash tradewind. SIGKILL, in the middle of whatever it does.
+func crashTradewind(_ context.Context, s *story, _ *testscript.TestScript, c call) error {
 	if c.neg || len(c.args) != 1 || c.args[0] != "tradewind" {
-		return usage("kill tradewind")
+		return usage("crash tradewind")
 	}
 	return s.world.Tradewind.Kill()
 }

@@ -33,7 +33,7 @@ type entry struct {
 	Trigger events.Trigger `json:"trigger"`
 }
 
-func typePattern() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+(\.[a-z0-9-]+)+$`) }
+var typePattern = regexp.MustCompile(`^[a-z0-9]+(\.[a-z0-9-]+)+$`)
 
 // encodeEvent refuses what decodeEvent would not take back.
 func encodeEvent(ev events.Event) (*nats.Msg, error) {
@@ -75,7 +75,7 @@ func checkEvent(ev events.Event) error {
 	if ev.ID == "" {
 		return errors.New("no id")
 	}
-	if !typePattern().MatchString(string(ev.Type)) || len(ev.Type) > maxName {
+	if !typePattern.MatchString(string(ev.Type)) || len(ev.Type) > maxName {
 		return fmt.Errorf("type %q: want reverse DNS in lower case", clip(string(ev.Type), 64))
 	}
 	for _, w := range []struct {

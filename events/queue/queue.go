@@ -221,22 +221,27 @@ func (q *Queue) orphaned(ctx context.Context, st lease.State) error {
 
 // broadcast tells any number of listeners that something happened.
 type broadcast struct {
-	mu sync.Mutex
-	ch chan struct{}
+	mu     sync.Mutex
+	ctx    context.Context
+	cancel context.CancelFunc
 }
 
-func newBroadcast() *broadcast { return &broadcast{ch: make(chan struct{})} }
+func newBroadcast() *broadcast {
+	b := &broadcast{}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	return b
+}
 
 func (b *broadcast) send() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	close(b.ch)
-	b.ch = make(chan struct{})
+	b.cancel()
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 }
 
-// next is closed when it happens again.
-func (b *broadcast) next() <-chan struct{} {
+// next is done when it happens again.
+func (b *broadcast) next() context.Context {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.ch
+	return b.ctx
 }

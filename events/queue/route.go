@@ -2,128 +2,133 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/events/queue/internal/layout"
 )
 
 const (
-	routersInParallel = 4
-	pullWait          = 30 * time.Second // of one empty pull; the next follows at once
+	routeTogether = 8 // events in flight per shard
+	routeTimeout  = 25 * time.Second
+	maxPanics     = 5 // deliveries of an event whose routing panics, before it is parked
 )
 
-// Route hands every stored event to route and triggers what it returns, until ctx ends.
-// An event is acknowledged only after its triggers are stored, so it may be routed
-// twice; the triggers coalesce.
-func (q *Queue) Route(ctx context.Context, route func(context.Context, events.Event) ([]events.Trigger, error)) error {
-	return q.pull(ctx, intakeStream, routerConsumer, routersInParallel, func(msg jetstream.Msg) {
-		if err := q.routeOne(ctx, msg, route); err != nil && ctx.Err() == nil {
-			q.log.Warn("event not routed, will be tried again", "err", err)
-			_ = msg.NakWithDelay(delayFor(deliveries(msg))) // unanswered, it comes back after the ack wait
-		}
-	})
-}
+var errPanicked = errors.New("panicked")
 
-func (q *Queue) routeOne(ctx context.Context, msg jetstream.Msg, route func(context.Context, events.Event) ([]events.Trigger, error)) error {
-	var ev events.Event
-	if err := json.Unmarshal(msg.Data(), &ev); err != nil {
-		return q.bury(ctx, msg, fmt.Errorf("decoding a stored event: %w", err))
-	}
-	if push, err := ev.Pushed(); err == nil {
-		// Before any trigger: whoever looks because of it must see that there is news.
-		for _, repo := range push.Repos {
-			if err := q.sight(ctx, events.SourceKey(repo, push.Ref), ev.ID); err != nil {
-				return fmt.Errorf("noting event %s: %w", ev.ID, err)
-			}
-		}
-	}
-	triggers, err := route(ctx, ev)
-	if verdict, _ := events.Judge(err); verdict == events.Dropped {
-		return q.bury(ctx, msg, err)
-	} else if verdict == events.Retry {
-		return err
-	}
-	for _, t := range triggers {
-		if err := q.Trigger(ctx, t); err != nil {
-			return err
-		}
-	}
-	return msg.DoubleAck(ctx)
-}
-
-// bury parks an event that cannot be routed and acknowledges it.
-func (q *Queue) bury(ctx context.Context, msg jetstream.Msg, cause error) error {
-	meta, err := msg.Metadata()
+// Route hands every stored event to fn until ctx ends, publishes the triggers it returns
+// and then forgets the event. An event of a source is recorded as its [Sighting] before.
+// Several events are in flight at once, in no order; the same one may come again. When fn
+// fails, the event comes again later; when it drops it, the event is parked. Several
+// processes may route at the same time.
+func (q *Queue) Route(ctx context.Context, fn func(context.Context, events.Event) ([]events.Trigger, error)) error {
+	ctx, end, err := q.begin(ctx)
 	if err != nil {
 		return err
 	}
-	key := fmt.Sprintf("event/%d", meta.Sequence.Stream)
-	if err := q.park(ctx, Parked{Key: events.Key(key), Reason: cause.Error(), Time: time.Now().UTC()}); err != nil {
-		return err
-	}
-	return msg.DoubleAck(ctx)
-}
-
-func deliveries(msg jetstream.Msg) int {
-	if meta, err := msg.Metadata(); err == nil {
-		return int(meta.NumDelivered)
-	}
-	return 1
-}
-
-// pull runs handle for the consumer's messages in a number of goroutines. Each asks for
-// a message only when it is free to handle it, because an undelivered prefetch would
-// run into its ack wait.
-func (q *Queue) pull(ctx context.Context, stream, name string, parallel int, handle func(jetstream.Msg)) error {
-	consumer, err := q.js.Consumer(ctx, stream, name)
-	if err != nil {
-		return fmt.Errorf("consuming %s: %w", stream, err)
-	}
+	defer end()
 	var wg sync.WaitGroup
-	for range parallel {
+	for _, st := range q.streams.Intake {
+		slots := newSlots(routeTogether)
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				msg, err := next(ctx, consumer)
-				if err == nil {
-					handle(msg)
-					continue
-				}
-				if ctx.Err() == nil && !errors.Is(err, nats404) {
-					q.log.Warn("waiting for messages", "stream", stream, "err", err)
-					select {
-					case <-ctx.Done():
-					case <-time.After(time.Second):
-					}
-				}
-			}
+			q.pull(ctx, st, layout.Router, slots, layout.Now, func(msg jetstream.Msg) {
+				defer slots.give(layout.Now)
+				q.route(ctx, msg, fn)
+			})
 		})
+		defer slots.wait()
 	}
 	wg.Wait()
 	return nil
 }
 
-// nats404 is an empty pull.
-var nats404 = errors.New("no message")
+type routeFunc func(context.Context, events.Event) ([]events.Trigger, error)
 
-func next(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, error) {
-	waiting, cancel := context.WithTimeout(ctx, pullWait)
+// route settles one delivery. What has begun is finished even when ctx ends.
+func (q *Queue) route(ctx context.Context, msg jetstream.Msg, fn routeFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), routeTimeout)
 	defer cancel()
-	batch, err := consumer.Fetch(1, jetstream.FetchContext(waiting))
+	running := q.metrics.inFlight.WithLabelValues(layout.Router)
+	running.Inc()
+	defer running.Dec()
+	began := time.Now()
+	meta, err := msg.Metadata()
 	if err != nil {
-		return nil, err
+		q.log.Error("event without metadata", "err", err)
+		return
 	}
-	msg, ok := <-batch.Messages()
-	if ok {
-		return msg, nil
+	ev, err := decodeEvent(msg.Data())
+	if err != nil {
+		q.settleRoute(ctx, msg, ev, meta, events.Drop(err))
+		return
 	}
-	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
-		return nil, err
+	if meta.NumDelivered == 1 {
+		q.metrics.waited(short(ev.Type), q.serverTime(began).Sub(meta.Timestamp))
+	} else {
+		q.metrics.redelivered(short(ev.Type))
 	}
-	return nil, nats404
+	err = q.handle(ctx, ev, fn)
+	if errors.Is(err, errPanicked) && meta.NumDelivered >= maxPanics {
+		err = events.Drop(err)
+	}
+	q.settleRoute(ctx, msg, ev, meta, err)
+}
+
+func (q *Queue) handle(ctx context.Context, ev events.Event, fn routeFunc) error {
+	if ev.Type == events.TypeSourcePushed {
+		if err := q.sight(ctx, ev); err != nil {
+			return err
+		}
+	}
+	var triggers []events.Trigger
+	err := q.guard("event", ev.ID, func() (err error) {
+		triggers, err = fn(ctx, ev)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return q.enqueue(ctx, triggers)
+}
+
+// settleRoute makes of the verdict what becomes of the event.
+func (q *Queue) settleRoute(ctx context.Context, msg jetstream.Msg, ev events.Event, meta *jetstream.MsgMetadata, err error) {
+	verdict, delay := events.Judge(err)
+	if verdict == events.Dropped {
+		if parkErr := q.parkEvent(ctx, ev, msg, meta, err); parkErr != nil {
+			verdict, delay, err = events.Retry, 0, errors.Join(err, parkErr)
+		}
+	}
+	q.metrics.handled(short(ev.Type), verdict)
+	switch verdict {
+	case events.Retry:
+		if delay == 0 {
+			delay = q.delay(int(meta.NumDelivered))
+		}
+		q.log.Warn("event not routed yet", "event", ev.ID, "type", string(ev.Type),
+			"attempt", meta.NumDelivered, "retry_in", delay.String(), "err", err)
+		err = msg.NakWithDelay(delay)
+	default:
+		err = msg.DoubleAck(ctx)
+	}
+	if err != nil { // it comes again
+		q.log.Warn("event not settled", "event", ev.ID, "type", string(ev.Type), "err", err)
+	}
+}
+
+// guard turns a panic of fn into an error; what it was doing goes to the log.
+func (q *Queue) guard(what, id string, fn func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			q.log.Error("handler panicked", what, id, "reason", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = fmt.Errorf("%w: %s", errPanicked, clip(fmt.Sprint(v), maxMessage))
+		}
+	}()
+	return fn()
 }

@@ -2,327 +2,282 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/events/queue/internal/layout"
+	"github.com/tradewind-dev/tradewind/events/queue/internal/lease"
 )
 
-// Job is one look at a key, held under a claim.
+const (
+	busyFirst    = 200 * time.Millisecond // a key that another process works on is tried again
+	busySlowest  = 2 * time.Second
+	troubled     = 500 * time.Millisecond // given back because the servers did not answer
+	sessionRetry = 500 * time.Millisecond
+	abandonAfter = 5 * time.Second // a cancelled run that does not end is left behind
+)
+
+// ErrLost is what [Job.Check] finds, and why a run's context ends, when another worker has
+// the key or may have it.
+var ErrLost = lease.ErrLost
+
+var errShutdown = errors.New("the worker is shutting down")
+
+// Job is one run of one key.
 type Job struct {
 	events.Trigger
-	// Attempt counts the looks since the last that succeeded, from 1.
+	// Attempt counts the runs begun since the last one that ended well: 1 is the first.
 	Attempt int
-	// Token grows with every claim of the key: a fencing token.
+	// Token is the fencing token: of two runs of a key, the later has the higher one.
 	Token uint64
 
-	q *Queue
+	claim *lease.Claim
 }
 
-// ErrClaimLost says that another worker may be looking at the key: stop writing.
-var ErrClaimLost = errors.New("the claim on this key is lost")
-
-// Check says whether the job still holds its key. It is called before each batch of
-// writes.
+// Check reports whether the key is still ours. Call it before each batch of writes; after
+// an error, write nothing more.
 func (j Job) Check(ctx context.Context) error {
-	if err := j.q.session.ctx.Err(); err != nil {
-		return fmt.Errorf("%w: %w", ErrClaimLost, context.Cause(j.q.session.ctx))
+	if j.claim == nil {
+		return errors.New("the job did not come from a queue")
 	}
-	_, seq, err := j.q.claimOf(ctx, j.Key)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("checking the claim on %s: %w", j.Key, context.Cause(ctx))
+	}
+	return j.claim.Check(ctx)
+}
+
+// Work runs keys that want a look, at most slots at a time and one per key anywhere,
+// until ctx ends. The context of run is cancelled when the key is lost to another worker,
+// when the run takes longer than [Config.RunTimeout], and [Config.Grace] after ctx ended;
+// it is not cancelled by ctx itself. What run's error means is said in package events.
+func (q *Queue) Work(ctx context.Context, slots int, run func(ctx context.Context, job Job) error) error {
+	if slots < 1 {
+		return fmt.Errorf("working with %d slots: want at least 1", slots)
+	}
+	ctx, end, err := q.begin(ctx)
 	if err != nil {
 		return err
 	}
-	if seq != j.Token {
-		return ErrClaimLost
+	defer end()
+	w := &worker{q: q, run: run, slots: newSlots(slots)}
+	base := context.WithoutCancel(ctx)
+	w.hard, w.cancelRuns = context.WithCancelCause(base)
+	w.final, w.abandon = context.WithCancel(base)
+	defer w.abandon()
+
+	var wg sync.WaitGroup
+	keepCtx, stopKeeping := context.WithCancel(base)
+	wg.Go(func() { w.keepSession(keepCtx) })
+	var pulls sync.WaitGroup
+	for _, lane := range layout.Lanes() {
+		pulls.Go(func() {
+			q.pull(ctx, q.streams.Work, string(lane), w.slots, lane, func(msg jetstream.Msg) { w.receive(ctx, lane, msg) })
+		})
 	}
-	return nil
+	pulls.Wait()
+	err = w.drain()
+	stopKeeping()
+	wg.Wait()
+	return err
 }
 
-// claimRecord is who looks at a key, or, without a session, what the last look left.
-type claimRecord struct {
-	events.Trigger
-	Session  string `json:"session,omitempty"`
-	Attempts int    `json:"attempts,omitempty"`
-	Crashes  int    `json:"crashes,omitempty"` // looks in a row whose worker died
+// worker is one call of Work.
+type worker struct {
+	q     *Queue
+	run   func(context.Context, Job) error
+	slots *slots
+
+	hard       context.Context // ends runs: the grace is over
+	cancelRuns context.CancelCauseFunc
+	final      context.Context // ends settling: the process goes
+	abandon    context.CancelFunc
+
+	mu      sync.Mutex // guards session
+	session *lease.Session
+	held    sync.WaitGroup // entries that wait for a run of this process
 }
 
-const maxCrashes = 5
-
-// delays is the pause before the next look after a failed one.
-var delays = [...]time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
-
-// delayFor spreads the pause over half of it to both sides.
-func delayFor(attempt int) time.Duration {
-	d := delays[min(max(attempt, 1), len(delays))-1]
-	return d/2 + rand.N(d)
+// drain lets runs end by themselves, then cancels them, then leaves them behind; the
+// sweep of another worker finds their keys.
+func (w *worker) drain() error {
+	ended := make(chan struct{})
+	go func() { w.slots.wait(); w.held.Wait(); close(ended) }()
+	grace := time.NewTimer(w.q.cfg.Grace)
+	defer grace.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-grace.C:
+	}
+	w.cancelRuns(errShutdown)
+	abandon := time.NewTimer(abandonAfter)
+	defer abandon.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-abandon.C:
+		return errors.New("ending work: a run does not end although it was cancelled; its key will be taken over")
+	}
 }
 
-// Trigger asks for a look at a key. When one is waiting already, that one will do.
-func (q *Queue) Trigger(ctx context.Context, t events.Trigger) error {
-	if err := t.Key.Validate(); err != nil {
-		return err
-	}
-	body, err := json.Marshal(t)
-	if err != nil {
-		return err
-	}
-	for {
-		_, err := q.js.Publish(ctx, workPrefix+token(string(t.Key)), body, jetstream.WithExpectLastSequencePerSubject(0))
-		apiErr, _ := errors.AsType[*jetstream.APIError](err)
-		switch {
-		case err == nil, isRace(err):
-			return nil
-		case apiErr != nil && apiErr.ErrorCode == errInFlight: // somebody's trigger of this key is being stored
+// keepSession holds a session at all times and ends the last one when ctx ends.
+func (w *worker) keepSession(ctx context.Context) {
+	quiet := false // one line per disturbance
+	for ctx.Err() == nil {
+		s, err := w.q.leases.Open(ctx)
+		if err != nil {
+			if !quiet && ctx.Err() == nil {
+				w.q.log.Warn("worker has no session", "err", err)
+			}
+			quiet = true
 			select {
 			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(3 * time.Millisecond):
+			case <-time.After(sessionRetry):
 			}
-		default:
-			return fmt.Errorf("asking for a look at %s: %w", t.Key, err)
+			continue
+		}
+		quiet = false
+		w.setSession(s)
+		select {
+		case <-s.Lost().Done():
+			w.setSession(nil)
+			w.q.log.Warn("worker lost its session", "reason", "it could not be renewed; its runs are stopped")
+		case <-ctx.Done():
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+			defer cancel()
+			if err := s.Close(closing); err != nil {
+				w.q.log.Warn("worker session not closed", "err", err)
+			}
 		}
 	}
 }
 
-// errInFlight is the server's code for a subject that is being written right now.
-const errInFlight jetstream.ErrorCode = 10164
-
-// TriggerAt asks for a look at a later time. A key has one timer; the last one set
-// counts.
-func (q *Queue) TriggerAt(ctx context.Context, t events.Trigger, at time.Time) error {
-	if err := t.Key.Validate(); err != nil {
-		return err
-	}
-	body, err := json.Marshal(t)
-	if err != nil {
-		return err
-	}
-	name := token(string(t.Key))
-	_, err = q.js.Publish(ctx, timerPrefix+name, body, jetstream.WithScheduleAt(at), jetstream.WithScheduleTarget(workPrefix+name))
-	if err != nil {
-		return fmt.Errorf("setting a timer for %s: %w", t.Key, err)
-	}
-	return nil
+func (w *worker) setSession(s *lease.Session) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.session = s
 }
 
-// Work runs looks, at most slots at a time, until ctx ends; then it takes no more and
-// waits for the running ones, for Config.Grace at most.
-func (q *Queue) Work(ctx context.Context, slots int, run func(context.Context, Job) error) error {
-	// Runs outlive ctx by the grace and end with the session.
-	runs, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancel(nil)
-	stop := context.AfterFunc(ctx, func() {
-		time.AfterFunc(q.cfg.Grace, func() { cancel(errors.New("shutting down")) })
-	})
-	defer stop()
-	defer context.AfterFunc(q.session.ctx, func() { cancel(context.Cause(q.session.ctx)) })()
-	return q.pull(ctx, workStream, workConsumer, slots, func(msg jetstream.Msg) {
-		if err := q.workOne(runs, msg, run); err != nil {
-			q.log.Warn("work not started, will be tried again", "err", err)
-		}
-	})
+func (w *worker) currentSession() *lease.Session {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.session
 }
 
-func (q *Queue) workOne(ctx context.Context, msg jetstream.Msg, run func(context.Context, Job) error) error {
+// receive decides what becomes of an entry that was delivered; it has a slot.
+func (w *worker) receive(ctx context.Context, lane layout.Lane, msg jetstream.Msg) {
+	defer w.slots.give(lane)
 	meta, err := msg.Metadata()
 	if err != nil {
-		return err
+		w.q.log.Error("work without metadata", "err", err)
+		return
 	}
-	var t events.Trigger
-	if err := json.Unmarshal(msg.Data(), &t); err != nil || t.Key.Validate() != nil {
-		// Nothing of ours writes such a message.
-		_ = msg.Term()
-		return fmt.Errorf("dropping work entry %d, which names no key: %w", meta.Sequence.Stream, errors.Join(err, t.Key.Validate()))
-	}
-	job, claim, err := q.claim(ctx, t)
-	if errors.Is(err, errBusy) {
-		// Whoever runs now started before this entry was stored.
-		return msg.NakWithDelay(min(100*time.Millisecond<<min(meta.NumDelivered, 5), 2*time.Second))
-	}
+	e, err := decodeEntry(msg.Subject(), msg.Data())
 	if err != nil {
-		return err
+		w.q.parkUnreadable(w.final, msg, meta, err)
+		return
 	}
-	q.metrics.waited(t.Time)
-	// The entry goes before the run starts: from here on a trigger makes a new one. It is
-	// deleted rather than acknowledged because an acknowledgement can be lost.
-	if err := q.removeEntry(ctx, meta.Sequence.Stream); err != nil {
-		return errors.Join(err, q.release(ctx, job, claim))
+	if early := time.Until(e.At.Add(-time.Duration(w.q.skew.Load()))); !e.At.IsZero() && early > 0 {
+		_ = msg.NakWithDelay(early)
+		return
 	}
-	_ = msg.Ack()
-	if claim.Crashes > maxCrashes {
-		return q.settle(ctx, job, claim, events.Drop(fmt.Errorf("the worker died %d times in a row on this", claim.Crashes)))
+	if done := w.q.leases.Holder(e.Trigger.Key); done != nil {
+		w.held.Add(1)
+		go w.hold(ctx, msg, done)
+		return
 	}
-	return q.settle(ctx, job, claim, q.guard(ctx, job, run))
+	s := w.currentSession()
+	if s == nil {
+		_ = msg.NakWithDelay(troubled)
+		return
+	}
+	running := w.q.metrics.inFlight.WithLabelValues(string(lane))
+	running.Inc()
+	defer running.Dec()
+	w.begin(s, msg, meta, e)
 }
 
-func (q *Queue) removeEntry(ctx context.Context, seq uint64) error {
-	stream, err := q.js.Stream(ctx, workStream)
-	if err != nil {
-		return err
-	}
-	err = stream.DeleteMsg(ctx, seq)
-	if err == nil {
-		return nil
-	}
-	// The server has one error for "not there" and for failures: look.
-	if _, getErr := stream.GetMsg(ctx, seq); errors.Is(getErr, jetstream.ErrMsgNotFound) {
-		return nil
-	}
-	return fmt.Errorf("removing a work entry: %w", err)
-}
-
-// guard turns a panic of the handler into an error.
-func (q *Queue) guard(ctx context.Context, job Job, run func(context.Context, Job) error) (err error) {
-	q.metrics.inFlight.Inc()
-	defer q.metrics.inFlight.Dec()
-	defer func() {
-		if p := recover(); p != nil {
-			q.log.Error("handler panicked", "key", string(job.Key), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = fmt.Errorf("the handler panicked: %v", p)
+// hold keeps an entry, without a slot, until the run of its key in this process has
+// ended, and gives it back then: it is delivered again within a millisecond.
+func (w *worker) hold(ctx context.Context, msg jetstream.Msg, done <-chan struct{}) {
+	defer w.held.Done()
+	alive := time.NewTicker(layout.WorkWait / 3)
+	defer alive.Stop()
+	for {
+		select {
+		case <-alive.C:
+			_ = msg.InProgress() // else it is delivered to another, who holds it as well
+			continue
+		case <-done:
+		case <-ctx.Done():
 		}
-	}()
-	return run(ctx, job)
+		_ = msg.Nak()
+		return
+	}
 }
 
-var errBusy = errors.New("the key is being looked at")
-
-func (q *Queue) claimOf(ctx context.Context, key events.Key) (claimRecord, uint64, error) {
-	var claim claimRecord
-	stream, err := q.js.Stream(ctx, claimsStream)
+// begin takes the key, removes the entry and runs. From the removal on, a new trigger
+// makes a new entry, so that a trigger during the run is always followed by another.
+func (w *worker) begin(s *lease.Session, msg jetstream.Msg, meta *jetstream.MsgMetadata, e entry) {
+	claim, err := s.Claim(w.final, e.Trigger)
 	if err != nil {
-		return claim, 0, err
+		w.giveBack(msg, meta, e.Trigger.Key, err)
+		return
 	}
-	msg, err := stream.GetLastMsgForSubject(ctx, claimPrefix+token(string(key)))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return claim, 0, nil
-	}
-	if err != nil {
-		return claim, 0, fmt.Errorf("reading the claim on %s: %w", key, err)
-	}
-	return claim, msg.Sequence, json.Unmarshal(msg.Data, &claim)
-}
-
-// claim takes the key, or returns errBusy.
-func (q *Queue) claim(ctx context.Context, t events.Trigger) (Job, claimRecord, error) {
-	before, seq, err := q.claimOf(ctx, t.Key)
-	if err != nil {
-		return Job{}, before, err
-	}
-	claim := claimRecord{Trigger: t, Session: q.session.id, Attempts: before.Attempts + 1, Crashes: before.Crashes}
-	if before.Session != "" {
-		dead, err := q.session.dead(ctx, before.Session)
+	ours, err := w.q.removeEntry(s.Lost(), meta.Sequence.Stream)
+	if err != nil || !ours {
+		st := claim.State()
+		st.Attempt--
+		w.release(claim, st)
 		if err != nil {
-			return Job{}, before, err
+			w.giveBack(msg, meta, e.Trigger.Key, err)
 		}
-		if !dead {
-			return Job{}, before, errBusy
+		return
+	}
+	_ = msg.Ack() // the entry is gone; this only ends the server's wait for an answer
+	w.execute(s, claim, e, meta.Timestamp)
+}
+
+func (w *worker) giveBack(msg jetstream.Msg, meta *jetstream.MsgMetadata, key events.Key, err error) {
+	delay := troubled
+	if errors.Is(err, lease.ErrBusy) {
+		delay = min(busyFirst<<min(meta.NumDelivered-1, 8), busySlowest)
+	} else {
+		w.q.log.Warn("look postponed", "key", string(key), "err", err)
+	}
+	_ = msg.NakWithDelay(delay) // else it is delivered again after the wait
+}
+
+// removeEntry deletes a work entry, for certain. It reports false when somebody else had
+// removed it: then a run that began after the entry was written has covered it, or a
+// timer has put a newer entry in its place.
+func (q *Queue) removeEntry(ctx context.Context, seq uint64) (bool, error) {
+	unsure := false
+	for try := 0; ; try++ {
+		err := q.streams.Work.DeleteMsg(ctx, seq)
+		if err == nil {
+			return true, nil
 		}
-		claim.Crashes++
-	}
-	token, err := q.store(ctx, claim, seq)
-	if isRace(err) {
-		return Job{}, claim, errBusy
-	}
-	if err != nil {
-		return Job{}, claim, fmt.Errorf("claiming %s: %w", t.Key, err)
-	}
-	return Job{Trigger: t, Attempt: claim.Attempts, Token: token, q: q}, claim, nil
-}
-
-func (q *Queue) store(ctx context.Context, claim claimRecord, after uint64) (uint64, error) {
-	body, err := json.Marshal(claim)
-	if err != nil {
-		return 0, err
-	}
-	ack, err := q.js.Publish(ctx, claimPrefix+token(string(claim.Key)), body, jetstream.WithExpectLastSequencePerSubject(after))
-	if err != nil {
-		return 0, err
-	}
-	return ack.Sequence, nil
-}
-
-// release gives the key back. If another worker took it over meanwhile, that is that
-// worker's to release.
-func (q *Queue) release(ctx context.Context, job Job, claim claimRecord) error {
-	claim.Session = ""
-	_, err := q.store(ctx, claim, job.Token)
-	return ignoreRace(err)
-}
-
-// settle is the one place where a verdict becomes an action of the queue.
-func (q *Queue) settle(ctx context.Context, job Job, claim claimRecord, result error) error {
-	// The books are kept even when the run was cut off.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	verdict, delay := events.Judge(result)
-	q.metrics.handled.WithLabelValues(string(verdict)).Inc()
-	claim.Crashes = 0
-	var err error
-	switch verdict {
-	case events.Done, events.Skipped:
-		claim.Attempts = 0
-	case events.Dropped:
-		claim.Attempts = 0
-		err = q.park(ctx, Parked{Key: job.Key, Reason: result.Error(), Event: job.Event, Time: time.Now().UTC()})
-		q.metrics.parked.Inc()
-	case events.Retry:
-		if delay == 0 {
-			delay = delayFor(claim.Attempts)
+		if ctx.Err() != nil {
+			return false, fmt.Errorf("removing a work entry: %w", context.Cause(ctx))
 		}
-		t := job.Trigger
-		t.Cause = events.CauseSchedule
-		err = q.TriggerAt(ctx, t, time.Now().Add(delay))
-	}
-	return errors.Join(err, q.release(ctx, job, claim))
-}
-
-// Parked is work that needs a human, or something to change.
-type Parked struct {
-	Key    events.Key `json:"key"`
-	Reason string     `json:"reason"`
-	Event  string     `json:"event,omitempty"`
-	Time   time.Time  `json:"time"`
-}
-
-func (q *Queue) park(ctx context.Context, p Parked) error {
-	body, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	if _, err = q.js.Publish(ctx, parkedPrefix+token(string(p.Key)), body); err != nil {
-		return fmt.Errorf("parking %s: %w", p.Key, err)
-	}
-	q.log.Error("parked", "key", string(p.Key), "reason", p.Reason)
-	return nil
-}
-
-// Parked lists what is parked.
-func (q *Queue) Parked(ctx context.Context) ([]Parked, error) {
-	stream, err := q.js.Stream(ctx, parkedStream)
-	if err != nil {
-		return nil, err
-	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(parkedPrefix+">"))
-	if err != nil {
-		return nil, err
-	}
-	var out []Parked
-	for subject := range info.State.Subjects {
-		msg, err := stream.GetLastMsgForSubject(ctx, subject)
-		if err != nil {
-			return nil, err
+		refused := errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful)
+		unsure = unsure || !refused
+		if refused {
+			// The server has one code for all reasons; whether it is there says more.
+			_, err = q.streams.Work.GetMsg(ctx, seq)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return unsure, nil
+			}
 		}
-		var p Parked
-		if err := json.Unmarshal(msg.Data, &p); err != nil {
-			return nil, fmt.Errorf("decoding parked item %d: %w", msg.Sequence, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(inFlightWait<<min(try, 8), troubled)):
 		}
-		out = append(out, p)
 	}
-	return out, nil
 }

@@ -66,7 +66,7 @@ func parseGeneric(_ http.Header, body []byte) (Delivery, error) {
 	}
 	change := gitPush{
 		urls: urls, ref: text(push.Ref), before: text(push.Before), after: text(push.After),
-		deleted: flag(push.Deleted), pusher: text(push.Pusher),
+		deleted: isTrue(push.Deleted), pusher: text(push.Pusher),
 	}.change()
 	return Delivery{Changes: []Change{change}}, nil
 }

@@ -57,7 +57,7 @@ func objectID(s string) (id string, zero bool) {
 func checkRef(ref string) Ignored {
 	switch {
 	case !ValidRef(ref):
-		return Ignored{BadRef, "invalid ref: want the full name, refs/heads/<branch> or refs/tags/<tag>"}
+		return Ignored{BadRef, "invalid ref: want the full name, as refs/heads/main or refs/tags/v1"}
 	case !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/"):
 		return Ignored{BadRef, "the ref is neither a branch nor a tag"}
 	}

@@ -112,7 +112,7 @@ func parseGitHubPush(body []byte) (Delivery, error) {
 	}
 	change := gitPush{
 		urls: urls, ref: text(push.Ref), before: text(push.Before), after: text(push.After),
-		deleted: flag(push.Deleted), pusher: text(pusher.Name),
+		deleted: isTrue(push.Deleted), pusher: text(pusher.Name),
 	}.change()
 	return Delivery{Changes: []Change{change}}, nil
 }

@@ -65,8 +65,8 @@ func text(raw json.RawMessage) string {
 	return s
 }
 
-// flag is a JSON boolean, and false for anything else.
-func flag(raw json.RawMessage) bool { return string(raw) == "true" }
+// isTrue is false for anything but a JSON true.
+func isTrue(raw json.RawMessage) bool { return string(raw) == "true" }
 
 // members decodes a nested object leniently: into stays empty for anything else.
 func members(raw json.RawMessage, into any) {

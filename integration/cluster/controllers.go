@@ -51,7 +51,7 @@ func runControllers(ctx context.Context, l layout) error {
 		return err
 	}
 	for _, add := range []func(context.Context) error{
-		c.accounts, c.workloads, c.jobs, c.namespaces, c.collector, c.quotas, c.simulator,
+		c.accounts, c.workloads, c.jobs, c.namespaces, c.claims, c.collector, c.quotas, c.simulator,
 	} {
 		if err := add(ctx); err != nil {
 			return fmt.Errorf("starting controllers: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher"
 	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
 	"k8s.io/kubernetes/pkg/controller/garbagecollector"
-	"k8s.io/kubernetes/pkg/controller/namespace"
+	"k8s.io/kubernetes/pkg/controller/namespace/deletion"
 	"k8s.io/kubernetes/pkg/controller/resourcequota"
 	"k8s.io/kubernetes/pkg/controller/serviceaccount"
 	"k8s.io/kubernetes/pkg/controller/volume/pvcprotection"
@@ -58,17 +59,42 @@ func (c *controllers) accounts(ctx context.Context) error {
 	return nil
 }
 
-// namespaces empties namespaces that are deleted, and frees claims: admission gives each
-// a finalizer that would hold its namespace for ever.
+// remainsEvery is how soon a namespace that was not empty is emptied again.
+const remainsEvery = 100 * time.Millisecond
+
+// namespaces empties namespaces that are deleted, with the code of the namespace
+// controller but not its pauses: that waits five seconds for other API servers to know,
+// and then half the grace period of the pods, which here end at once.
 func (c *controllers) namespaces(ctx context.Context) error {
-	core := c.informers.Core().V1()
 	kinds := c.client.Discovery().ServerPreferredNamespacedResources
-	spaces := namespace.NewNamespaceController(ctx, c.client, c.metadata, kinds, core.Namespaces(), 0, corev1.FinalizerKubernetes)
+	deleter := deletion.NewNamespacedResourcesDeleter(ctx, c.client.CoreV1().Namespaces(), c.metadata, c.client.CoreV1(), kinds, corev1.FinalizerKubernetes)
+	step := func(ctx context.Context, ns *corev1.Namespace, _ time.Duration) (time.Duration, error) {
+		if ns.DeletionTimestamp == nil {
+			return 0, nil
+		}
+		err := deleter.Delete(ctx, ns.Name)
+		if _, ok := errors.AsType[*deletion.ResourcesRemainingError](err); ok {
+			return remainsEvery, nil
+		}
+		return 0, err
+	}
+	spaces, err := newLoop("Namespace", c.informers.Core().V1().Namespaces().Informer(), step)
+	if err != nil {
+		return err
+	}
+	c.run(ctx, spaces.run)
+	return nil
+}
+
+// claims frees claims that no pod uses: admission gives each a finalizer that would hold
+// its namespace for ever.
+func (c *controllers) claims(ctx context.Context) error {
+	core := c.informers.Core().V1()
 	claims, err := pvcprotection.NewPVCProtectionController(klog.FromContext(ctx), core.PersistentVolumeClaims(), core.Pods(), c.client)
 	if err != nil {
 		return err
 	}
-	c.run(ctx, spaces.Run, claims.Run)
+	c.run(ctx, claims.Run)
 	return nil
 }
 

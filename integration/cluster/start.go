@@ -10,13 +10,17 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
 
-const startTimeout = 90 * time.Second
+const (
+	startTimeout = 90 * time.Second
+	portAttempts = 3
+)
 
 // ready is the line that tells whoever started us that the cluster can be used.
 type ready struct {
@@ -29,7 +33,6 @@ type ready struct {
 
 // start is the parent: it starts the parts, says when they are ready, and ends with them.
 func start(ctx context.Context, args []string) error {
-	began := time.Now()
 	flags := flag.NewFlagSet("start", flag.ContinueOnError)
 	dir := flags.String("dir", "", "folder for data and logs")
 	kubeconfig := flags.String("kubeconfig", "", "file to write")
@@ -44,14 +47,25 @@ func start(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("finding %s: %w", *dir, err)
 	}
-	l, err := newLayout(abs, *kubeconfig, *nodes)
-	if err != nil {
-		return fmt.Errorf("preparing %s: %w", abs, err)
-	}
 	// The kernel kills a child when the thread that started it ends (see dieWithParent):
 	// this one lives until the process does.
 	runtime.LockOSThread()
 	ctx = untilStdinEnds(ctx)
+	began := time.Now()
+	for range portAttempts {
+		var l layout
+		if l, err = newLayout(abs, *kubeconfig, *nodes); err != nil {
+			return fmt.Errorf("preparing %s: %w", abs, err)
+		}
+		if err = serve(ctx, l, began); !portTaken(err) {
+			break
+		}
+	}
+	return err
+}
+
+// serve runs the parts until ctx ends or one of them does.
+func serve(ctx context.Context, l layout, began time.Time) error {
 	var cs children
 	defer cs.stop()
 	for _, name := range []string{"etcd", "apiserver", "controllers"} {
@@ -66,7 +80,7 @@ func start(ctx context.Context, args []string) error {
 		return err
 	}
 	if err := announce(l, cs.pids(), time.Since(began)); err != nil {
-		return err
+		return fmt.Errorf("saying that it is ready: %w", err)
 	}
 	debug.FreeOSMemory() // nothing left to do but wait
 	select {
@@ -75,6 +89,12 @@ func start(ctx context.Context, args []string) error {
 	case c := <-cs.exited():
 		return c.failure(l)
 	}
+}
+
+// portTaken says that someone else took a port between our finding it free and a child
+// listening on it, as happens when many clusters start at once.
+func portTaken(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "address already in use")
 }
 
 func announce(l layout, pids map[string]int, took time.Duration) error {

@@ -56,6 +56,7 @@ type Reconciler struct {
 	index   *index
 	wakes   *wakes
 	heads   *heads
+	secrets *secrets
 	changed *broadcaster
 
 	mu   sync.Mutex
@@ -78,7 +79,7 @@ func New(cfg Config) *Reconciler {
 	r := &Reconciler{
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors,
 		renderer: cfg.Renderer, queue: cfg.Queue, now: time.Now,
-		index: newIndex(), wakes: newWakes(), heads: newHeads(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
+		index: newIndex(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 	}
 	cfg.Cluster.OnApplication(r.onApplication)
 	cfg.Cluster.OnObject(r.onObject)
@@ -125,6 +126,9 @@ func (r *Reconciler) Run(ctx context.Context, job Job) error {
 	case app.Labels[oam.LabelPause] == "true":
 		return events.Skip("the Application is paused")
 	}
+	if name, ok := suspended(app); ok {
+		return events.Skip(fmt.Sprintf("component %q is suspended", name))
+	}
 	x := &run{
 		Reconciler: r, job: job, app: app.DeepCopy(), begun: r.now(), memo: r.memoOf(job.Key),
 		owner: apply.Owner{Namespace: namespace, Name: name, UID: app.UID},
@@ -140,6 +144,17 @@ func (r *Reconciler) Run(ctx context.Context, job Job) error {
 		return x.finish(ctx, &problem{stage: events.StageRender, condition: oam.ConditionParsed, reason: "FailedParse", result: events.Failure, err: parseErr})
 	}
 	return x.finish(ctx, x.deliver(ctx))
+}
+
+// suspended finds a component whose source is switched off; it holds the whole
+// Application as it is. An Application that is being deleted is never held.
+func suspended(app *oam.Application) (string, bool) {
+	for _, c := range app.Spec.Components {
+		if src, err := render.SourceOf(c); err == nil && src != nil && src.Suspend && app.DeletionTimestamp.IsZero() {
+			return c.Name, true
+		}
+	}
+	return "", false
 }
 
 // remove deletes what the Application owns and then lets it go.

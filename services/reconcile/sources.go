@@ -61,7 +61,7 @@ func (r *Reconciler) tree(ctx context.Context, namespace string, src *render.Sou
 		return nil, fmt.Errorf("source url: %w", err)
 	}
 	ref := fixedRef(src)
-	h := r.heads.of(fmt.Sprintf("%s %v %s", source.Auth.ID(), refOf(src), src.URL))
+	h := r.heads.of(headKey(source, refOf(src)))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 
@@ -94,12 +94,101 @@ func (r *Reconciler) source(ctx context.Context, namespace string, src *render.S
 		return out, nil
 	}
 	out.Secret = namespace + "/" + src.SecretName
-	data, err := r.cluster.SecretData(ctx, namespace, src.SecretName)
+	auth, err := r.secrets.auth(out.Secret, r.now(), func() (git.Auth, error) {
+		data, err := r.cluster.SecretData(ctx, namespace, src.SecretName)
+		if err != nil {
+			return git.Auth{}, err
+		}
+		return git.AuthFromSecret(data)
+	})
 	if err != nil {
-		return out, err
-	}
-	if out.Auth, err = git.AuthFromSecret(data); err != nil {
 		return out, fmt.Errorf("secret %s: %w", out.Secret, err)
 	}
+	out.Auth = auth
 	return out, nil
+}
+
+// secrets keeps credentials for a short while, so that many looks cost one read and a
+// rotated one is still picked up soon.
+type secrets struct {
+	mu    sync.Mutex
+	known map[string]knownSecret
+}
+
+type knownSecret struct {
+	auth git.Auth
+	at   time.Time
+}
+
+// secretTrust is how late a rotated credential may be noticed.
+const secretTrust = 30 * time.Second
+
+func newSecrets() *secrets { return &secrets{known: map[string]knownSecret{}} }
+
+func (s *secrets) auth(name string, now time.Time, read func() (git.Auth, error)) (git.Auth, error) {
+	s.mu.Lock()
+	known, ok := s.known[name]
+	s.mu.Unlock()
+	if ok && now.Sub(known.at) < secretTrust {
+		return known.auth, nil
+	}
+	auth, err := read()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil { // the old one may still work, but nobody says so any more
+		delete(s.known, name)
+		return git.Auth{}, err
+	}
+	s.known[name] = knownSecret{auth: auth, at: now}
+	return auth, nil
+}
+
+// Watched is one ref of one repository that some Application looks at.
+type Watched struct {
+	Repo     string // its key
+	Source   git.Source
+	Ref      git.Ref
+	Interval time.Duration
+}
+
+// Watched lists the sources of all Applications. Those whose credentials cannot be read
+// are left out: the run of their Application says why.
+func (r *Reconciler) Watched(ctx context.Context) []Watched {
+	var out []Watched
+	for _, app := range r.cluster.Applications() {
+		for _, c := range app.Spec.Components {
+			src, err := render.SourceOf(c)
+			if err != nil || src == nil || src.Suspend {
+				continue
+			}
+			repo, err := events.RepoKey(src.URL)
+			if err != nil {
+				continue
+			}
+			source, err := r.source(ctx, app.Namespace, src)
+			if err != nil {
+				continue
+			}
+			out = append(out, Watched{Repo: repo, Source: source, Ref: refOf(src), Interval: src.PullInterval})
+		}
+	}
+	return out
+}
+
+// Changed is closed when the list of watched sources may have changed after the call.
+func (r *Reconciler) Changed() <-chan struct{} { return r.changed.next() }
+
+// Fetched is the commit this worker last fetched for a source; empty when none.
+func (r *Reconciler) Fetched(source git.Source, ref git.Ref) git.Commit {
+	h := r.heads.of(headKey(source, ref))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tree == nil {
+		return ""
+	}
+	return h.tree.Commit()
+}
+
+func headKey(source git.Source, ref git.Ref) string {
+	return fmt.Sprintf("%s %+v %s", source.Auth.ID(), ref, source.URL)
 }

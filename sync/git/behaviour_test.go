@@ -6,17 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/git/gittest"
@@ -245,68 +240,36 @@ func TestServerThatLies(t *testing.T) {
 	}
 }
 
-// Superseded commits do not pile up, and trees that are in use stay whole.
-func TestOldObjectsGo(t *testing.T) {
+// The ref moves between the listing and the pack, and the server does not give out what
+// it listed: one more try finds the new place.
+func TestRefMovesMeanwhile(t *testing.T) {
 	t.Parallel()
 	srv := gittest.NewServer(t)
 	repo := srv.NewRepo(t, "r.git")
+	first := repo.Commit(t, "main", gittest.Files{"a": "1\n"})
 	m, src := newMirrors(t, srv.Host()), git.Source{URL: repo.URL}
-	// in memory, each version 2 MiB in 100 files that share nothing
-	version := func(n int) gittest.Files {
-		files := gittest.Files{}
-		for i := range 100 {
-			files[fmt.Sprintf("d%d/f", i)] = strings.Repeat(fmt.Sprintf("%d-%d ", n, i), 20<<10/8)
-		}
-		return files
-	}
-	repo.Commit(t, "main", version(0))
-	first, err := m.Fetch(t.Context(), src, git.Ref{})
-	if err != nil {
+	if _, err := m.Fetch(t.Context(), src, git.Ref{}); err != nil {
 		t.Fatal(err)
 	}
-	one := git.MirrorMemory(m)
-	var last *git.Tree
-	for n := range 12 {
-		repo.Commit(t, "main", version(n+1))
-		if last, err = m.Fetch(t.Context(), src, git.Ref{}); err != nil {
-			t.Fatal(err)
+	repo.Commit(t, "main", gittest.Files{"a": "2\n"})
+	var once sync.Once
+	third := ""
+	srv.Before(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost {
+			once.Do(func() {
+				repo.Git(t, nil, "update-ref", "refs/heads/main", first)
+				third = repo.Commit(t, "main", gittest.Files{"a": "3\n"})
+			})
 		}
-	}
-	if now := git.MirrorMemory(m); now > 3*one+(10<<20) {
-		t.Errorf("after 12 versions of %d bytes the mirror takes %d", one, now)
-	}
-	if got, want := read(t, last, "d7/f")[:5], "12-7 "; got != want {
-		t.Errorf("newest reads %q", got)
-	}
-	if got, want := read(t, first, "d7/f")[:4], "0-7 "; got != want {
-		t.Errorf("oldest reads %q", got)
-	}
-	srv.Requests()
-	if _, err := m.Fetch(t.Context(), src, git.Ref{}); err != nil || methods(srv) != "GET" {
-		t.Errorf("the head was not kept: %v", err)
-	}
-}
-
-func TestCacheIsBounded(t *testing.T) {
-	t.Parallel()
-	srv := gittest.NewServer(t)
-	m := git.NewMirrors(git.Config{
-		InsecureHosts: []string{srv.Host()}, AllowedHosts: []string{srv.Host()}, CacheBytes: 300 << 10,
-		Limits: git.Limits{RequestsPerSecond: 1000},
+		return false
 	})
-	for i := range 6 {
-		repo := srv.NewRepo(t, fmt.Sprintf("r%d.git", i))
-		repo.Commit(t, "main", gittest.Files{"a": strings.Repeat("x", 100<<10)})
-		tree, err := m.Fetch(t.Context(), git.Source{URL: repo.URL}, git.Ref{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if now := git.MirrorMemory(m); now > 300<<10 {
-			t.Errorf("after %d repositories: %d bytes", i+1, now)
-		}
-		if len(read(t, tree, "a")) != 100<<10 {
-			t.Error("the tree lost a file")
-		}
+	srv.Requests()
+	tree, err := m.Fetch(t.Context(), src, git.Ref{})
+	if err != nil || string(tree.Commit()) != third || read(t, tree, "a") != "3\n" {
+		t.Errorf("Fetch = %v, %v; want %s", tree, err, third)
+	}
+	if got := methods(srv); got != "GET POST GET POST" {
+		t.Errorf("requests %q", got)
 	}
 }
 
@@ -359,189 +322,5 @@ func TestBranchDeleted(t *testing.T) {
 	}
 	if got := read(t, tree, "a"); got != "side\n" {
 		t.Errorf("the last good tree reads %q", got)
-	}
-}
-
-func TestMetrics(t *testing.T) {
-	t.Parallel()
-	reg := prometheus.NewPedanticRegistry()
-	srv := gittest.NewServer(t)
-	repo := srv.NewRepo(t, "r.git")
-	repo.Commit(t, "main", gittest.Files{"a": "1\n"})
-	m := git.NewMirrors(git.Config{InsecureHosts: []string{srv.Host()}, AllowedHosts: []string{srv.Host()}, Registerer: reg})
-	for range 2 {
-		if _, err := m.Fetch(t.Context(), git.Source{URL: repo.URL}, git.Ref{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_, _ = m.Fetch(t.Context(), git.Source{URL: srv.URL + "/none"}, git.Ref{})
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]float64{}
-	for _, f := range families {
-		for _, metric := range f.GetMetric() {
-			name := f.GetName()
-			for _, l := range metric.GetLabel() {
-				name += " " + l.GetValue()
-			}
-			value := metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
-			if value > 0 {
-				got[name] = value
-			}
-		}
-	}
-	for _, name := range []string{"tradewind_git_fetched_bytes_total", "tradewind_git_cache_size_bytes"} {
-		if got[name] < 100 {
-			t.Errorf("%s = %v", name, got[name])
-		}
-		delete(got, name)
-	}
-	want := map[string]float64{
-		"tradewind_git_cache_requests_total hit": 1, "tradewind_git_cache_requests_total miss": 1,
-		"tradewind_git_operation_duration_seconds list success": 2, "tradewind_git_operation_duration_seconds list failure": 1,
-		"tradewind_git_operation_duration_seconds clone success": 1,
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	problems, err := promlint.NewWithMetricFamilies(families).Lint()
-	if err != nil || len(problems) > 0 {
-		t.Errorf("promlint: %v, %v", problems, err)
-	}
-}
-
-func BenchmarkFetch(b *testing.B) {
-	for _, apps := range []int{2, 500} {
-		b.Run(fmt.Sprintf("one-commit-of-%d-files", apps*5), func(b *testing.B) {
-			srv := gittest.NewServer(b)
-			repo := srv.NewRepo(b, "r.git")
-			files := gittest.Files{"README.md": "r\n"}
-			for i := range apps {
-				for _, f := range []string{"deployment", "service", "configmap", "serviceaccount", "kustomization"} {
-					files[fmt.Sprintf("apps/app-%03d/%s.yaml", i, f)] = fmt.Sprintf("# %d\n%s", i, strings.Repeat("key: value\n", 60))
-				}
-			}
-			repo.Commit(b, "main", files)
-			m, src := newMirrors(b, srv.Host()), git.Source{URL: repo.URL}
-			if _, err := m.Fetch(b.Context(), src, git.Ref{Branch: "main"}); err != nil {
-				b.Fatal(err)
-			}
-			n := 0
-			var own time.Duration
-			for b.Loop() {
-				b.StopTimer()
-				n++
-				repo.Commit(b, "main", gittest.Files{"apps/app-001/configmap.yaml": fmt.Sprintf("n: %d\n", n)})
-				before := cpu(b)
-				b.StartTimer()
-				if _, err := m.Fetch(b.Context(), src, git.Ref{Branch: "main"}); err != nil {
-					b.Fatal(err)
-				}
-				own += cpu(b) - before
-			}
-			b.ReportMetric(float64(own.Microseconds())/1000/float64(n), "cpu-ms/op")
-		})
-	}
-	b.Run("clone-of-2500-files", func(b *testing.B) {
-		srv := gittest.NewServer(b)
-		repo := srv.NewRepo(b, "r.git")
-		files := gittest.Files{}
-		for i := range 2500 {
-			files[fmt.Sprintf("apps/app-%03d/f%d.yaml", i/5, i%5)] = fmt.Sprintf("# %d\n%s", i, strings.Repeat("key: value\n", 60))
-		}
-		repo.Commit(b, "main", files)
-		for b.Loop() {
-			m := newMirrors(b, srv.Host())
-			if _, err := m.Fetch(b.Context(), git.Source{URL: repo.URL}, git.Ref{}); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("known-head", func(b *testing.B) {
-		srv := gittest.NewServer(b)
-		repo := srv.NewRepo(b, "r.git")
-		repo.Commit(b, "main", gittest.Files{"a": "1\n"})
-		m := newMirrors(b, srv.Host())
-		for b.Loop() {
-			if _, err := m.Fetch(b.Context(), git.Source{URL: repo.URL}, git.Ref{}); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}
-
-func BenchmarkTree(b *testing.B) {
-	files := gittest.Files{}
-	for i := range 500 {
-		files[fmt.Sprintf("apps/app-%03d/web.yaml", i)] = strings.Repeat("key: value\n", 60)
-	}
-	tree := fetch(b, files)
-	b.Run("walk-500-files", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			err := fs.WalkDir(tree.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-				if err == nil && !d.IsDir() {
-					_, err = fs.ReadFile(tree.FS(), p)
-				}
-				return err
-			})
-			if err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}
-
-// 500 Applications of 4 files each, and a commit that touches one of them.
-func BenchmarkUnchanged(b *testing.B) {
-	srv := gittest.NewServer(b)
-	repo := srv.NewRepo(b, "r.git")
-	files := gittest.Files{"README.md": "r\n"}
-	names := []string{"deployment.yaml", "service.yaml", "configmap.yaml", "serviceaccount.yaml"}
-	for i := range 500 {
-		for _, f := range names {
-			files[fmt.Sprintf("apps/app-%03d/%s", i, f)] = fmt.Sprintf("# %d\n", i)
-		}
-	}
-	repo.Commit(b, "main", files)
-	m, src := newMirrors(b, srv.Host()), git.Source{URL: repo.URL}
-	tree, err := m.Fetch(b.Context(), src, git.Ref{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	var sets []git.ReadSet
-	for i := range 500 {
-		reads := git.Trace(tree)
-		dir := fmt.Sprintf("apps/app-%03d", i)
-		for _, k := range []string{"kustomization.yaml", "kustomization.yml", "Kustomization"} {
-			_, _ = fs.Stat(reads.FS(), dir+"/"+k)
-		}
-		entries, err := fs.ReadDir(reads.FS(), dir)
-		if err != nil || len(entries) != 4 {
-			b.Fatal(entries, err)
-		}
-		for _, e := range entries {
-			_, _ = fs.ReadFile(reads.FS(), dir+"/"+e.Name())
-		}
-		sets = append(sets, reads.Set())
-	}
-	repo.Commit(b, "main", gittest.Files{"apps/app-250/service.yaml": "new\n"})
-	after, err := m.Fetch(b.Context(), src, git.Ref{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		changed := 0
-		for _, s := range sets {
-			if !s.Unchanged(after) {
-				changed++
-			}
-		}
-		if changed != 1 {
-			b.Fatalf("%d of 500 changed, want 1", changed)
-		}
 	}
 }

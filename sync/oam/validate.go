@@ -47,7 +47,6 @@ func Validate(app *Application) error {
 		v.workflow(w)
 	}
 	if len(v.errs) > 0 {
-		//nolint:staticcheck // the kind's name is written with a capital
 		return fmt.Errorf("Application %s is not valid: %s", app.Name, strings.Join(v.errs, "; "))
 	}
 	return nil

@@ -172,6 +172,7 @@ func seedApp(tb testing.TB) *oam.Application {
 func BenchmarkWebservice(b *testing.B) {
 	r := render.New(render.Config{})
 	app := seedApp(b)
+	defer cpu(b)()
 	for b.Loop() {
 		if _, err := r.Component(b.Context(), app.Spec.Components[0], render.Context{AppName: "my-app", Namespace: "default"}, nil); err != nil {
 			b.Fatal(err)

@@ -22,7 +22,7 @@ func Suspend(p Plan, st *oam.WorkflowStatus, now time.Time) error {
 	r := newRun(p, st, now)
 	r.held = true
 	for _, n := range r.nodes {
-		if s := r.state(n); s != nil && s.Phase == oam.StepRunning && n.Type != oam.TypeStepGroup {
+		if s := r.state(n); s != nil && s.Phase == oam.StepRunning {
 			r.put(n, Observation{oam.StepSuspending, s.Reason, s.Message})
 		}
 	}
@@ -51,8 +51,8 @@ func Resume(p Plan, st *oam.WorkflowStatus, step string, now time.Time) error {
 		}
 	}
 	for _, n := range r.nodes {
-		inside := step == "" || n.Name == step || n.group != nil && n.group.Name == step
-		if inside && n.Type != oam.TypeStepGroup && r.phase(n.Name) == oam.StepSuspending {
+		named := step == "" || n.Name == step || n.group != nil && n.group.Name == step
+		if named && r.phase(n.Name) == oam.StepSuspending {
 			r.release(n)
 		}
 	}
@@ -66,13 +66,14 @@ func (r *run) release(n *node) {
 	switch {
 	case n.Type == oam.TypeSuspend:
 		r.put(n, Observation{Phase: oam.StepSucceeded})
-		return
+	case n.Type == oam.TypeStepGroup && !r.held: // its clock went on, as that of the gate inside
 	case s.Reason == ReasonSuspend:
 		r.put(n, Observation{oam.StepRunning, ReasonResumed, s.Message})
+		s.FirstExecuteTime = stamp(r.now)
 	default:
 		r.put(n, Observation{oam.StepRunning, s.Reason, s.Message})
+		s.FirstExecuteTime = stamp(r.now)
 	}
-	s.FirstExecuteTime = stamp(r.now)
 }
 
 // Terminate ends a run: what was not done has failed.

@@ -1,6 +1,7 @@
 package workflow_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -269,6 +270,44 @@ func TestSuspendBeforeAnythingRan(t *testing.T) {
 	r.wantNext("a")
 }
 
+func TestNothingBeginsInASuspendedRun(t *testing.T) {
+	t.Parallel()
+	r := begin(t, dag(`
+		- {name: a, type: job}
+		- {name: gate, type: suspend, dependsOn: [a]}
+		- {name: g, type: step-group, dependsOn: [a], subSteps: [{name: x, type: suspend}]}
+		- {name: b, type: job, dependsOn: [a], if: "false"}
+`))
+	r.see("a", oam.StepRunning, workflow.ReasonWait)
+	r.must(workflow.Suspend(r.plan, r.st, r.now))
+	r.done("a")
+	r.wantNext("")
+	r.wantStates("suspending: a=succeeded gate=pending g=pending b=pending")
+}
+
+func TestResumeRestartsTheClockOfAGroup(t *testing.T) {
+	t.Parallel()
+	spec := `
+		- {name: g, type: step-group, timeout: 1m, subSteps: [{name: x, type: job}, {name: gate, type: suspend}]}
+`
+	r := begin(t, steps(strings.Replace(spec, ", {name: gate, type: suspend}", "", 1)))
+	r.see("x", oam.StepRunning, workflow.ReasonWait)
+	r.must(workflow.Suspend(r.plan, r.st, r.now))
+	r.now = noon.Add(time.Hour)
+	r.must(workflow.Resume(r.plan, r.st, "", r.now))
+	r.wantNext("x")
+	r.wantStates("executing: g=running[x=running/Wait]")
+
+	// Where only a gate inside waited, the clock of the group went on.
+	r = begin(t, steps(spec))
+	r.wantNext("x")
+	r.now = noon.Add(50 * time.Second)
+	r.must(workflow.Resume(r.plan, r.st, "gate", r.now))
+	r.now = noon.Add(70 * time.Second)
+	r.wantNext("")
+	r.wantStates("failed: g=failed/Timeout[x=skipped/Skip gate=succeeded]")
+}
+
 // Other clients write status.workflow.suspend and terminated themselves.
 func TestOperationsOfOtherClients(t *testing.T) {
 	t.Parallel()
@@ -373,6 +412,16 @@ func TestRestart(t *testing.T) {
 	r = failing()
 	r.must(workflow.Restart(r.plan, r.st, "g", r.now))
 	r.wantNext("x y")
+
+	across := begin(t, dag(`
+		- {name: g, type: step-group, subSteps: [{name: x, type: job}, {name: "y", type: job}]}
+		- {name: b, type: job, dependsOn: [x]}
+`))
+	across.done("x", "b")
+	across.see("y", oam.StepFailed, workflow.ReasonExecute)
+	across.must(workflow.Restart(across.plan, across.st, "g", across.now))
+	across.wantNext("x y") // and b again, behind the new x
+	across.wantStates("executing: g=running b=pending")
 
 	r = failing()
 	r.now = r.now.Add(time.Hour)

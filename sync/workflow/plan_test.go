@@ -37,6 +37,9 @@ func TestNewPlanRefuses(t *testing.T) {
 		{"a sub-step waiting for what waits for its group",
 			dag("\n\t\t- {name: g, type: step-group, subSteps: [{name: x, type: job, dependsOn: [b]}]}\n\t\t- {name: b, type: job, dependsOn: [g]}\n"),
 			"workflow steps wait for each other in a circle: g → x → b → g"},
+		{"a group waiting for what waits for its sub-step",
+			dag("\n\t\t- {name: g, type: step-group, dependsOn: [b], subSteps: [{name: x, type: job}]}\n\t\t- {name: b, type: job, dependsOn: [x]}\n"),
+			"workflow steps wait for each other in a circle: b → x → b"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -66,7 +66,7 @@ func find(ctx context.Context, apps applications, namespace, name string) (*oam.
 	} else if near := nearestName(name, others); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
-	return nil, &exitError{code: exitNotFound, hint: hint, err: fmt.Errorf("Application %s/%s does not exist", namespace, name)} //nolint:staticcheck // the kind's name is written with a capital
+	return nil, &exitError{code: exitNotFound, hint: hint, err: fmt.Errorf("reading Application %s/%s: it does not exist", namespace, name)}
 }
 
 // list reads the Applications of a namespace, or of all, by namespace and name.

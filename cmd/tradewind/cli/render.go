@@ -64,7 +64,7 @@ func renderFiles(ctx context.Context, e *env, o renderOptions) error {
 		return err
 	}
 	if len(o.files) == 0 {
-		return usageErrorf("tradewind render: want a file with -f")
+		return usageErrorf("render: want a file with -f")
 	}
 	kubeVersion, err := parseKubeVersion(o.kubeVersion)
 	if err != nil {
@@ -95,14 +95,19 @@ func renderFiles(ctx context.Context, e *env, o renderOptions) error {
 			results = append(results, result)
 		}
 	}
+	advise(e.stderr, results)
+	return writeRendered(e.stdout, results, o.output)
+}
+
+// advise prints what definitions say about old spellings.
+func advise(w io.Writer, results []*renderedApp) {
 	for _, r := range results {
 		for _, c := range r.components {
 			for _, hint := range c.Hints {
-				fmt.Fprintf(e.stderr, "hint: component %q of %s: %s\n", c.Name, r.name, hint)
+				fmt.Fprintf(w, "hint: component %q of %s: %s\n", c.Name, r.name, hint)
 			}
 		}
 	}
-	return writeRendered(e.stdout, results, o.output)
 }
 
 func parseKubeVersion(s string) (render.Version, error) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/events/queue"
+	"github.com/tradewind-dev/tradewind/handlers"
 	"github.com/tradewind-dev/tradewind/services/reconcile"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
@@ -65,13 +66,7 @@ type server struct {
 	queue    *queue.Queue
 	worker   *worker // nil in a gateway
 	parts    errgroup.Group
-	checks   []check
-}
-
-// check is one line of /readyz.
-type check struct {
-	name string
-	ask  func(context.Context) error
+	checks   []handlers.Check
 }
 
 // worker is the consuming half.
@@ -86,16 +81,19 @@ func serve(ctx context.Context, e *env, cfg Config) error {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	slog.SetDefault(s.log)
 	bridgeKubernetesLogs(s.log)
-	q, err := queue.Open(ctx, queue.Config{
-		URL: cfg.Queue.URL, CredentialsFile: cfg.Queue.CredentialsFile, StoreDir: cfg.Queue.StoreDir,
-		AllowVolatile: cfg.Queue.AllowVolatile, Replicas: cfg.Queue.Replicas, Grace: cfg.Worker.Grace,
-	}, queue.Options{Logger: s.log, Registerer: s.registry})
+	q, err := queue.Open(ctx, queueConfig(cfg), queue.Options{Logger: s.log, Registerer: s.registry})
 	if err != nil {
 		return err
 	}
 	s.queue = q
-	defer q.Close()
-	s.checks = append(s.checks, check{"queue", q.Ready})
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		if err := q.Close(closing); err != nil {
+			s.log.Warn("closing the queue", "err", err)
+		}
+	}()
+	s.checks = append(s.checks, handlers.Check{Name: "queue", Ask: q.Ready})
 	if cfg.Role != roleGateway {
 		if err := s.newWorker(); err != nil {
 			return err
@@ -115,6 +113,14 @@ func serve(ctx context.Context, e *env, cfg Config) error {
 	return err
 }
 
+func queueConfig(cfg Config) queue.Config {
+	c := queue.Default()
+	c.URL, c.CredentialsFile = cfg.Queue.URL, cfg.Queue.CredentialsFile
+	c.StoreDir, c.AllowVolatile = cfg.Queue.StoreDir, cfg.Queue.AllowVolatile
+	c.Replicas, c.Grace = cfg.Queue.Replicas, cfg.Worker.Grace
+	return c
+}
+
 func (s *server) newWorker() error {
 	cluster, err := apply.Connect(apply.Config{Kubeconfig: s.cfg.Cluster.Kubeconfig, Context: s.cfg.Cluster.Context},
 		apply.Options{Logger: s.log, Registerer: s.registry})
@@ -129,7 +135,7 @@ func (s *server) newWorker() error {
 		Cluster: cluster, Mirrors: mirrors, Renderer: render.New(render.Config{Namespaced: cluster.Namespaced}),
 		Queue: reconcileQueue{s.queue}, Logger: s.log, Registerer: s.registry,
 	})}
-	s.checks = append(s.checks, check{"cluster", cluster.Ready})
+	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
 	return nil
 }
 

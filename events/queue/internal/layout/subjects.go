@@ -20,10 +20,11 @@ const (
 	outcomeSubjects  = "tw.out.*"
 	sightingSubjects = "tw.seen.*"
 
-	// AllSessions, AllClaims and AllParked match every record of their kind.
+	// AllSessions, AllClaims, AllParked and AllIntake match every record of their kind.
 	AllSessions = sessionSubjects
 	AllClaims   = claimSubjects
 	AllParked   = parkedSubjects
+	AllIntake   = "tw.in.>"
 )
 
 // Token is s in the fixed alphabet of subject tokens.
@@ -101,6 +102,9 @@ func Session(id string) string { return "tw.session." + Token(id) }
 
 // Parked is where a parked item is; class tells keys from events and unreadable messages.
 func Parked(class, id string) string { return "tw.parked." + class + "." + Token(id) }
+
+// ParkedClass matches the parked items of a class.
+func ParkedClass(class string) string { return "tw.parked." + class + ".*" }
 
 // Outcome is where outcomes of k are.
 func Outcome(k events.Key) string { return "tw.out." + Token(string(k)) }

@@ -18,10 +18,12 @@ var errNewer = errors.New("written by a newer version")
 
 // State is what is remembered of a key from one run to the next.
 type State struct {
-	Attempt int    `json:"attempt,omitempty"` // runs begun since the last that ended well
-	Crashes int    `json:"crashes,omitempty"` // of those, how many in a row ended with their worker
-	Parked  uint64 `json:"parked,omitempty"`  // sequence of the parked item that the next run makes void
-	Retry   uint64 `json:"retry,omitempty"`   // sequence of the timer of the next try
+	Attempt int `json:"attempt,omitempty"` // runs begun since the last that ended well
+	Crashes int `json:"crashes,omitempty"` // of those, how many in a row ended with their worker
+	// Failures is where in the table of delays the key is.
+	Failures int    `json:"failures,omitempty"`
+	Parked   uint64 `json:"parked,omitempty"` // sequence of the parked item that the next run makes void
+	Retry    uint64 `json:"retry,omitempty"`  // sequence of the timer of the next try
 	// Trigger is what the run in hand was started by.
 	Trigger events.Trigger `json:"trigger,omitzero"`
 }

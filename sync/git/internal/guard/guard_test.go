@@ -122,7 +122,9 @@ func TestLimitsGiveSlotsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	end()
-	if _, err := l.Enter(t.Context(), "a"); err != nil {
+	soon, stop := context.WithTimeout(t.Context(), 5*time.Second)
+	defer stop()
+	if _, err := l.Enter(soon, "a"); err != nil {
 		t.Fatal(err)
 	}
 	slow := NewLimits(0.001, 1)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -43,7 +44,11 @@ func (e Endpoint) String() string {
 	if e.Port == defaultPorts[e.Scheme] {
 		host = strings.TrimSuffix(host, ":"+e.Port)
 	}
-	return e.Scheme + "://" + host + e.Path
+	path := e.Path
+	if e.Scheme == "ssh" {
+		path = (&url.URL{Path: path}).EscapedPath()
+	}
+	return e.Scheme + "://" + host + path
 }
 
 // Key tells repositories apart in caches.
@@ -80,6 +85,8 @@ func parseURL(raw string) (Endpoint, error) {
 		return Endpoint{}, &URLError{"the URL is empty", "write https://host/path or ssh://git@host/path"}
 	case len(raw) > maxURL:
 		return Endpoint{}, &URLError{fmt.Sprintf("the URL is longer than %d bytes", maxURL), ""}
+	case !utf8.ValidString(raw):
+		return Endpoint{}, &URLError{"the URL is not UTF-8", ""}
 	case hasControlOrSpace(raw):
 		return Endpoint{}, &URLError{"the URL holds a space or control character", "write %20 for a space"}
 	}

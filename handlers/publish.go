@@ -1,0 +1,110 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/handlers/webhook"
+)
+
+// maxEvent is what the queue stores of one event.
+const maxEvent = 60 << 10
+
+// parse turns the body into events, or says why there are none.
+func (g *Gateway) parse(d *delivery) *answer {
+	if d.endpoint.Suspended {
+		return d.ignore(webhook.Ignored{Reason: webhook.Suspended, Message: "the receiver is suspended"})
+	}
+	parsed, err := d.endpoint.sender.Parse(d.r.Header, d.body.Bytes())
+	if err != nil {
+		return malformedAs(err)
+	}
+	why := parsed.Ignored
+	for i, change := range parsed.Changes {
+		ev, ignored := g.event(d, i, change)
+		if ignored.Reason != "" {
+			why = ignored
+			continue
+		}
+		d.events = append(d.events, ev)
+	}
+	if len(d.events) == 0 {
+		return d.ignore(why)
+	}
+	return nil
+}
+
+// event binds a change to the receiver's scope.
+func (g *Gateway) event(d *delivery, i int, c webhook.Change) (events.Event, webhook.Ignored) {
+	e := d.endpoint
+	keys := c.Keys(g.aliases, e.sender.FoldsCase)
+	in := e.scope.Within(keys, e.sender.FoldsCase)
+	switch {
+	case c.Ignored.Reason != "":
+		return events.Event{}, c.Ignored
+	case len(keys) == 0:
+		return events.Event{}, webhook.Ignored{Reason: webhook.NoRepository, Message: "the payload has no URL of a repository"}
+	case len(in) == 0:
+		g.metrics.outOfScope.WithLabelValues(e.name()).Inc()
+		return events.Event{}, webhook.Ignored{Reason: webhook.OutOfScope, Message: cut(keys[0]) + " is not in the scope of this receiver"}
+	}
+	push := c.Push
+	push.Repos = in
+	data, err := json.Marshal(push)
+	if err != nil || len(data) > maxEvent {
+		return events.Event{}, webhook.Ignored{Reason: webhook.TooLarge, Message: "the names in it are too long"}
+	}
+	if len(d.events) == 0 {
+		d.pushed = push
+	}
+	return events.Event{
+		SpecVersion: events.SpecVersion, ID: d.messageID(i), Source: "/hooks/" + endpointID(e.Sender, e.name()),
+		Type: events.TypeSourcePushed, Subject: events.SourceKey(in[0], push.Ref), Time: d.begun.UTC(),
+		Receiver: e.name(), Delivery: d.id, Data: data,
+	}, webhook.Ignored{}
+}
+
+// publish stores the events before it answers. A client that has gone meanwhile does not
+// stop it: the events are genuine, and the sender may not ask again.
+func (g *Gateway) publish(d *delivery) *answer {
+	patience := max(time.Second, d.endpoint.sender.Patience-g.now().Sub(d.begun))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), patience)
+	defer cancel()
+	again, err := g.publisher.Publish(ctx, d.events...)
+	if err != nil {
+		a := busy("the event could not be stored")
+		a.err, a.close = fmt.Errorf("publishing: %w", err), false
+		return a
+	}
+	a := &answer{status: http.StatusAccepted, result: accepted, body: taken{Status: "queued", Delivery: d.id, Event: d.event}}
+	if again {
+		a.result, a.body = duplicate, taken{Status: "duplicate", Delivery: d.id, Event: d.event}
+		return a
+	}
+	if g.unwatched(d) {
+		return d.ignore(webhook.Ignored{
+			Reason:  webhook.Unwatched,
+			Message: "no Application looks at " + cut(d.events[0].Subject) + " yet",
+		})
+	}
+	return a
+}
+
+// unwatched says that nobody looks at any of it. The events are stored all the same: an
+// Application may appear in this instant.
+func (g *Gateway) unwatched(d *delivery) bool {
+	if g.watchers == nil {
+		return false
+	}
+	for _, ev := range d.events {
+		push, err := ev.Pushed()
+		if err != nil || g.watchers.Watching(push.Repos, push.Ref) != 0 {
+			return false
+		}
+	}
+	return true
+}
