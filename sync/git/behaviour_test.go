@@ -300,9 +300,12 @@ func TestCancelAndDeadline(t *testing.T) {
 		t.Errorf("cancel: %v, want %s", err, want)
 	}
 	close(hang)
-	if _, err := m.Fetch(t.Context(), src, git.Ref{}); err != nil {
-		t.Errorf("afterwards: %v", err)
+	for range 100 { // a busy machine may need more than the deadline
+		if _, err = m.Fetch(t.Context(), src, git.Ref{}); err == nil {
+			return
+		}
 	}
+	t.Errorf("afterwards: %v", err)
 }
 
 func TestBranchDeleted(t *testing.T) {
