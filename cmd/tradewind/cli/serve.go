@@ -18,7 +18,7 @@ import (
 	"github.com/tradewind-dev/tradewind/events/queue"
 	"github.com/tradewind-dev/tradewind/handlers"
 	"github.com/tradewind-dev/tradewind/services/reconcile"
-	"github.com/tradewind-dev/tradewind/services/status"
+	records "github.com/tradewind-dev/tradewind/services/status"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/render"
@@ -163,7 +163,7 @@ func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
 	run("watches", s.worker.cluster.Run)
 	run("wake", s.worker.reconciler.Wake)
 	run("poll", s.poll)
-	run("status", status.New(s.queue, s.worker.cluster, s.log).Run)
+	run("status", records.New(s.queue, s.worker.cluster, s.log).Run)
 	run("work", func(ctx context.Context) error {
 		// Routing against a half-filled index would send events to nobody.
 		if err := s.worker.cluster.WaitForSync(ctx); err != nil {
