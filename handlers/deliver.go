@@ -121,7 +121,7 @@ func (g *Gateway) admit(_ http.ResponseWriter, d *delivery) *answer {
 func (g *Gateway) receive(w http.ResponseWriter, d *delivery) (a *answer) {
 	limit := d.endpoint.sender.MaxBody
 	body, err := g.intake.Read(w, d.r, limit)
-	d.body, d.size = body, len(body.Bytes())
+	d.body, d.size = body, body.Len()
 	_, long := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case err == nil:
@@ -186,7 +186,7 @@ func (g *Gateway) matchSecret(d *delivery) (which string, err error) {
 		if !s.live(d.begun) {
 			continue
 		}
-		verr := e.sender.Verify(d.r.Header, d.body.Bytes(), s.key(), e.Algorithms)
+		verr := e.sender.Verify(d.r.Header, d.body.Pieces(), s.key(), e.Algorithms)
 		switch {
 		case verr != nil && which == "":
 			err = verr
@@ -201,7 +201,11 @@ func (g *Gateway) matchSecret(d *delivery) (which string, err error) {
 // the header was not; resending the bytes is the same message, whoever resends them.
 func (d *delivery) messageID(i int) string {
 	if d.digest == [sha256.Size]byte{} {
-		d.digest = sha256.Sum256(d.body.Bytes())
+		h := sha256.New()
+		for _, piece := range d.body.Pieces() {
+			h.Write(piece)
+		}
+		h.Sum(d.digest[:0])
 	}
 	path := append([]byte(endpointID(d.endpoint.Sender, d.endpoint.ID)), 0)
 	id := sha256.Sum256(append(binary.BigEndian.AppendUint64(path, uint64(i)), d.digest[:]...))

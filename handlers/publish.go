@@ -19,7 +19,11 @@ func (g *Gateway) parse(d *delivery) *answer {
 	if d.endpoint.Suspended {
 		return d.ignore(webhook.Ignored{Reason: webhook.Suspended, Message: "the receiver is suspended"})
 	}
-	parsed, err := d.endpoint.sender.Parse(d.r.Header, d.body.Bytes())
+	body, err := d.body.Whole()
+	if err != nil {
+		return busy(err.Error())
+	}
+	parsed, err := d.endpoint.sender.Parse(d.r.Header, body)
 	if err != nil {
 		return malformedAs(err)
 	}

@@ -107,7 +107,8 @@ func (w *worker) settle(claim *lease.Claim, st lease.State, err error, began tim
 		q.metrics.handled(work, verdict)
 	}
 	if !w.arrange(t.Key, arrange) {
-		return // the process goes; the claim stays and is swept
+		claim.Leave() // the process goes
+		return
 	}
 	next.Trigger = events.Trigger{}
 	w.release(claim, next)

@@ -64,26 +64,7 @@ func (q *Queue) Work(ctx context.Context, slots int, run func(ctx context.Contex
 		return err
 	}
 	defer end()
-	w := &worker{q: q, run: run, slots: newSlots(slots)}
-	base := context.WithoutCancel(ctx)
-	w.hard, w.cancelRuns = context.WithCancelCause(base)
-	w.final, w.abandon = context.WithCancel(base)
-	defer w.abandon()
-
-	var wg sync.WaitGroup
-	keepCtx, stopKeeping := context.WithCancel(base)
-	wg.Go(func() { w.keepSession(keepCtx) })
-	var pulls sync.WaitGroup
-	for _, lane := range layout.Lanes() {
-		pulls.Go(func() {
-			q.pull(ctx, q.streams.Work, string(lane), w.slots, lane, func(msg jetstream.Msg) { w.receive(ctx, lane, msg) })
-		})
-	}
-	pulls.Wait()
-	err = w.drain()
-	stopKeeping()
-	wg.Wait()
-	return err
+	return q.newWorker(ctx, slots, run).work(ctx)
 }
 
 // worker is one call of Work.
@@ -100,6 +81,32 @@ type worker struct {
 	mu      sync.Mutex // guards session
 	session *lease.Session
 	held    sync.WaitGroup // entries that wait for a run of this process
+}
+
+func (q *Queue) newWorker(ctx context.Context, slots int, run func(context.Context, Job) error) *worker {
+	w := &worker{q: q, run: run, slots: newSlots(slots)}
+	base := context.WithoutCancel(ctx)
+	w.hard, w.cancelRuns = context.WithCancelCause(base)
+	w.final, w.abandon = context.WithCancel(base)
+	return w
+}
+
+func (w *worker) work(ctx context.Context) error {
+	defer w.abandon()
+	keepCtx, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	var keeper, pulls sync.WaitGroup
+	keeper.Go(func() { w.keepSession(keepCtx) })
+	for _, lane := range layout.Lanes() {
+		pulls.Go(func() {
+			w.q.pull(ctx, w.q.streams.Work, string(lane), w.slots, lane, func(msg jetstream.Msg) { w.receive(ctx, lane, msg) })
+		})
+	}
+	pulls.Wait()
+	err := w.drain()
+	stopKeeping()
+	keeper.Wait()
+	return err
 }
 
 // drain lets runs end by themselves, then cancels them, then leaves them behind; the
@@ -233,10 +240,15 @@ func (w *worker) begin(s *lease.Session, msg jetstream.Msg, meta *jetstream.MsgM
 	if err != nil || !ours {
 		st := claim.State()
 		st.Attempt--
-		w.release(claim, st)
 		if err != nil {
-			w.giveBack(msg, meta, e.Trigger.Key, err)
+			// It may be gone all the same, and with it the wish for a run.
+			w.q.log.Warn("look postponed", "key", string(e.Trigger.Key), "err", err)
+			if !w.arrange(e.Trigger.Key, func(ctx context.Context) error { return w.q.enqueue(ctx, []events.Trigger{e.Trigger}) }) {
+				claim.Leave()
+				return
+			}
 		}
+		w.release(claim, st)
 		return
 	}
 	_ = msg.Ack() // the entry is gone; this only ends the server's wait for an answer

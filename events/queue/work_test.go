@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,119 +22,139 @@ import (
 type checker struct {
 	t       *testing.T
 	mu      sync.Mutex
-	running map[events.Key]bool
+	running map[events.Key]context.Context // of the run that goes on
 	tokens  map[events.Key]uint64
-	begun   map[events.Key]int64 // the last trigger that had returned when the last run began
-	wanted  map[events.Key]int64 // the last trigger that was accepted
-	waiting map[events.Key]int   // most runs waiting at once, by the count of runs
+	begun   map[events.Key]int64 // the last trigger asked for before the last run began
+	wanted  map[events.Key]int64 // the last trigger asked for
 	count   int
 }
 
 func newChecker(t *testing.T) *checker {
 	return &checker{
-		t: t, running: map[events.Key]bool{}, tokens: map[events.Key]uint64{},
+		t: t, running: map[events.Key]context.Context{}, tokens: map[events.Key]uint64{},
 		begun: map[events.Key]int64{}, wanted: map[events.Key]int64{},
 	}
 }
 
-func (c *checker) begin(j Job) {
+func (c *checker) begin(ctx context.Context, j Job) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count++
-	if c.running[j.Key] {
+	if other := c.running[j.Key]; other != nil && other.Err() == nil {
 		c.t.Errorf("%s runs twice at once", j.Key)
 	}
 	if j.Token <= c.tokens[j.Key] {
 		c.t.Errorf("%s: token %d after %d", j.Key, j.Token, c.tokens[j.Key])
 	}
-	c.running[j.Key], c.tokens[j.Key], c.begun[j.Key] = true, j.Token, c.wanted[j.Key]
+	c.running[j.Key], c.tokens[j.Key], c.begun[j.Key] = ctx, j.Token, c.wanted[j.Key]
 }
 
-func (c *checker) end(j Job) {
+func (c *checker) end(ctx context.Context, j Job) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.running[j.Key] = false
+	if c.running[j.Key] == ctx {
+		c.running[j.Key] = nil
+	}
 }
 
-// accepted notes that the n-th trigger of key is in the queue's hands.
-func (c *checker) accepted(key events.Key, n int64) {
+// ask counts a trigger, before it is made: a run that began earlier cannot have seen the
+// count, one that begins later may.
+func (c *checker) ask(key events.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wanted[key] = max(c.wanted[key], n)
+	c.wanted[key]++
 }
 
-// settled reports whether every key had a run that began after its last trigger; a run
-// that began before the note of that trigger does not count.
-func (c *checker) settled() (missing []events.Key) {
+// missing lists the keys without a run that began after their last trigger.
+func (c *checker) missing() (keys []events.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for key, n := range c.wanted {
-		if c.begun[key] < n || c.running[key] {
-			missing = append(missing, key)
+		if c.begun[key] < n || c.running[key] != nil {
+			keys = append(keys, key)
 		}
 	}
-	return missing
+	slices.Sort(keys)
+	return keys
+}
+
+// triggerAll makes n triggers for keys, from four callers, spread by seed.
+func (c *checker) triggerAll(q *Queue, seed uint64, n, keys int) {
+	var wg sync.WaitGroup
+	for caller := range uint64(4) {
+		rng := rand.New(rand.NewPCG(seed, caller))
+		wg.Go(func() {
+			for range n / 4 {
+				k := rng.IntN(keys)
+				tr := trigger(fmt.Sprint(k))
+				if k%3 == 0 {
+					tr.Cause = events.CausePoll
+				}
+				c.ask(tr.Key)
+				if err := q.Trigger(c.t.Context(), tr); err != nil {
+					c.t.Errorf("trigger: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// run is a handler that the checker watches: quick, at times failing.
+func (c *checker) run(ctx context.Context, j Job) error {
+	c.begin(ctx, j)
+	defer c.end(ctx, j)
+	if err := j.Check(ctx); err != nil {
+		return err
+	}
+	spin(rand.N(4 * time.Millisecond))
+	if j.Attempt == 1 && rand.N(20) == 0 {
+		return errors.New("try again")
+	}
+	return nil
 }
 
 // TestNoTriggerIsLost: three workers, fifty keys, two thousand triggers, some runs fail.
 // The last trigger of each key is followed by a run, and no two runs of a key overlap.
 func TestNoTriggerIsLost(t *testing.T) {
 	t.Parallel()
-	for _, seed := range []uint64{1, 2} {
-		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
-			t.Parallel()
-			q := open(t, testConfig(t.TempDir()))
-			c := newChecker(t)
-			for range 3 {
-				during(t, func(ctx context.Context) error {
-					return q.Work(ctx, 4, func(ctx context.Context, j Job) error {
-						c.begin(j)
-						defer c.end(j)
-						if err := j.Check(ctx); err != nil {
-							return err
-						}
-						spin(rand.N(4 * time.Millisecond))
-						if j.Attempt == 1 && rand.N(20) == 0 {
-							return errors.New("try again")
-						}
-						return nil
-					})
-				})
-			}
-			rng := rand.New(rand.NewPCG(seed, 0))
-			var mu sync.Mutex
-			numbers := map[events.Key]int64{}
-			var wg sync.WaitGroup
-			for range 4 {
-				plan := make([]int, 500)
-				for i := range plan {
-					plan[i] = rng.IntN(50)
-				}
-				wg.Go(func() {
-					for _, k := range plan {
-						tr := trigger(fmt.Sprint(k))
-						mu.Lock()
-						numbers[tr.Key]++
-						n := numbers[tr.Key]
-						mu.Unlock()
-						if k%3 == 0 {
-							tr.Cause = events.CausePoll
-						}
-						// Noted before, so a run that begins between the write and the
-						// note does not look as if it had come too early; a run that began
-						// before the trigger was asked for cannot have seen the note.
-						c.accepted(tr.Key, n)
-						if err := q.Trigger(t.Context(), tr); err != nil {
-							t.Errorf("trigger: %v", err)
-						}
-					}
-				})
-			}
-			wg.Wait()
-			eventually(t, "a run after every last trigger", func() bool { return len(c.settled()) == 0 })
-			t.Logf("%d runs for 2000 triggers", c.count)
-		})
+	q := open(t, testConfig(t.TempDir()))
+	c := newChecker(t)
+	for range 3 {
+		during(t, func(ctx context.Context) error { return q.Work(ctx, 4, c.run) })
 	}
+	c.triggerAll(q, 1, 2000, 50)
+	eventually(t, "a run after every last trigger", func() bool { return len(c.missing()) == 0 })
+	t.Logf("%d runs for 2000 triggers", c.count)
+}
+
+// TestNoTriggerIsLostWithSessions: the same while sessions are lost at any point of a
+// key's life, a hundred times.
+func TestNoTriggerIsLostWithSessions(t *testing.T) {
+	t.Parallel()
+	q := open(t, testConfig(t.TempDir()))
+	c := newChecker(t)
+	workers := make([]*worker, 3)
+	for i := range workers {
+		workers[i] = q.newWorker(t.Context(), 4, c.run)
+		during(t, workers[i].work)
+	}
+	done := make(chan struct{})
+	go func() { c.triggerAll(q, 2, 1200, 50); close(done) }()
+	losses := 0
+	for losing := true; losing; {
+		select {
+		case <-done:
+			losing = false
+		case <-time.After(rand.N(20 * time.Millisecond)):
+			if s := workers[rand.N(3)].currentSession(); s != nil {
+				losses++
+				_ = s.Close(t.Context())
+			}
+		}
+	}
+	eventually(t, "a run after every last trigger", func() bool { return len(c.missing()) == 0 })
+	t.Logf("%d runs for 1200 triggers, %d sessions lost", c.count, losses)
 }
 
 // spin waits without a timer's granularity being the smallest unit.
@@ -195,15 +216,15 @@ func TestHotKeyHasOneRunAndOneWaiting(t *testing.T) {
 	q := open(t, testConfig(t.TempDir()))
 	c := newChecker(t)
 	during(t, func(ctx context.Context) error {
-		return q.Work(ctx, 4, func(_ context.Context, j Job) error {
-			c.begin(j)
-			defer c.end(j)
+		return q.Work(ctx, 4, func(ctx context.Context, j Job) error {
+			c.begin(ctx, j)
+			defer c.end(ctx, j)
 			spin(30 * time.Millisecond)
 			return nil
 		})
 	})
-	for i := range int64(60) {
-		c.accepted(trigger("hot").Key, i)
+	for range 60 {
+		c.ask(trigger("hot").Key)
 		if err := q.Trigger(t.Context(), trigger("hot")); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +233,7 @@ func TestHotKeyHasOneRunAndOneWaiting(t *testing.T) {
 			t.Errorf("%d entries wait", n)
 		}
 	}
-	eventually(t, "the run after the last trigger", func() bool { return len(c.settled()) == 0 })
+	eventually(t, "the run after the last trigger", func() bool { return len(c.missing()) == 0 })
 	if c.count > 40 {
 		t.Errorf("%d runs of 30ms for 60 triggers over about 0.7s", c.count)
 	}

@@ -31,7 +31,7 @@ var generic = Sender{
 	MayBeUnsigned:   true,
 	MaxBody:         3 << 20,
 	Patience:        4 * time.Second,
-	Verify: func(h http.Header, body, secret []byte, algorithms []string) error {
+	Verify: func(h http.Header, body Body, secret []byte, algorithms []string) error {
 		if len(algorithms) == 0 {
 			algorithms = []string{"sha256"}
 		}

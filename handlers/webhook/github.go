@@ -20,7 +20,7 @@ var github = Sender{
 	FoldsCase:       true,
 	MaxBody:         25 << 20,
 	Patience:        8 * time.Second,
-	Verify: func(h http.Header, body, secret []byte, _ []string) error {
+	Verify: func(h http.Header, body Body, secret []byte, _ []string) error {
 		return checkMAC(h.Get("X-Hub-Signature-256"), body, secret, []string{"sha256"})
 	},
 	Parse: parseGitHub,

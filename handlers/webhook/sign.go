@@ -29,7 +29,7 @@ func newHash(algorithm string) func() hash.Hash {
 
 // checkMAC verifies a header of the form <algorithm>=<hex>. The algorithm is one of those
 // the receiver allows; the header cannot choose another.
-func checkMAC(value string, body, secret []byte, algorithms []string) error {
+func checkMAC(value string, body Body, secret []byte, algorithms []string) error {
 	if value == "" {
 		return ErrUnsigned
 	}
@@ -45,15 +45,17 @@ func checkMAC(value string, body, secret []byte, algorithms []string) error {
 	return nil
 }
 
-func mac(sum func() hash.Hash, secret, body []byte) []byte {
+func mac(sum func() hash.Hash, secret []byte, body Body) []byte {
 	m := hmac.New(sum, secret)
-	m.Write(body)
+	for _, piece := range body {
+		m.Write(piece)
+	}
 	return m.Sum(nil)
 }
 
 // SignGitHub returns the X-Hub-Signature-256 that GitHub sends with the body.
 func SignGitHub(secret, body []byte) string {
-	return "sha256=" + hex.EncodeToString(mac(sha256.New, secret, body))
+	return "sha256=" + hex.EncodeToString(mac(sha256.New, secret, Body{body}))
 }
 
 // SignGeneric returns the X-Signature of the generic sender; the algorithm is sha256 or
@@ -63,5 +65,5 @@ func SignGeneric(algorithm string, secret, body []byte) (string, error) {
 	if sum == nil {
 		return "", errors.New("the algorithm is neither sha256 nor sha512")
 	}
-	return algorithm + "=" + hex.EncodeToString(mac(sum, secret, body)), nil
+	return algorithm + "=" + hex.EncodeToString(mac(sum, secret, Body{body})), nil
 }

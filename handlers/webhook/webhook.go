@@ -22,6 +22,10 @@ import (
 	"github.com/tradewind-dev/tradewind/events"
 )
 
+// Body is a body as received, in pieces: one that is not known to be genuine is not worth
+// joining.
+type Body [][]byte
+
 // Sender is one product that posts.
 type Sender struct {
 	// MediaTypes are what its bodies are posted as.
@@ -45,7 +49,7 @@ type Sender struct {
 
 	// Verify says whether the body was signed with the secret; the error is
 	// [ErrUnsigned] or [ErrSignature]. Algorithms are those the receiver allows.
-	Verify func(h http.Header, body, secret []byte, algorithms []string) error
+	Verify func(h http.Header, body Body, secret []byte, algorithms []string) error
 	// Parse says what the post is about. An error is a [*MalformedError]. It is only
 	// called for what Verify has passed.
 	Parse func(h http.Header, body []byte) (Delivery, error)
@@ -94,7 +98,9 @@ func (c Change) Keys(aliases events.HostAliases, fold bool) []string {
 	for _, url := range c.URLs {
 		key, err := events.RepoKey(url)
 		add(key, err)
-		add(aliases.RepoKey(url))
+		if len(aliases) > 0 {
+			add(aliases.RepoKey(url))
+		}
 		if fold {
 			add(events.FoldRepoKey(key), err)
 		}

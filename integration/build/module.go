@@ -88,7 +88,7 @@ func (m module) compile(ctx context.Context, binary string, p *progress) error {
 		before := p.count()
 		if stale, err := m.stale(counting); err == nil {
 			p.expect(before + stale)
-		}
+		} // else the build fails too, and says why
 	})
 	defer counter.Stop()
 	follow(stderr, p)

@@ -26,7 +26,7 @@ type progress struct {
 	mu       sync.Mutex // guards what follows, and out
 	what     string     // being done, or the package being compiled
 	compiled int
-	total    int // not known when less than compiled
+	total    int // zero: not known yet
 	shown    time.Time
 }
 
@@ -69,14 +69,17 @@ func (p *progress) change(update func()) {
 }
 
 func (p *progress) line() string {
-	took := time.Since(p.begun).Round(time.Second)
+	took, what := time.Since(p.begun).Round(time.Second), p.what
+	if p.total > 0 && p.compiled >= p.total-1 { // the program itself is not said to be linked
+		what = "linking"
+	}
 	switch {
 	case p.compiled == 0:
-		return fmt.Sprintf("building %s  %s  %s", p.name, took, p.what)
-	case p.total < p.compiled:
-		return fmt.Sprintf("building %s  %d packages  %s  %s", p.name, p.compiled, took, p.what)
+		return fmt.Sprintf("building %s  %s  %s", p.name, took, what)
+	case p.total == 0:
+		return fmt.Sprintf("building %s  %d packages  %s  %s", p.name, p.compiled, took, what)
 	default:
-		return fmt.Sprintf("building %s  %d/%d packages  %s  %s", p.name, p.compiled, p.total, took, p.what)
+		return fmt.Sprintf("building %s  %d/%d packages  %s  %s", p.name, p.compiled, max(p.compiled, p.total), took, what)
 	}
 }
 

@@ -1,27 +1,29 @@
+// Package apply makes a cluster agree with rendered objects: server-side apply of what
+// differs, an inventory written before the first write, pruning only of what the
+// inventory says is ours, and watches that tell when the cluster moved by itself.
+//
+// It is the only package that uses a Kubernetes client. What it promises: an object that
+// is already so costs no request; a crash at any point leaves no object that nobody
+// knows of; nothing is deleted because something could not be read. It refuses objects
+// of others, and fields that a controller owns, unless the object says otherwise.
 package apply
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 
+	"github.com/tradewind-dev/tradewind/sync/apply/internal/desired"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 )
 
 const (
-	callTimeout  = 5 * time.Second // of one request
-	inParallel   = 8               // more brings nothing on the server's side
-	batchSize    = 50              // writes between two checks of the lease
-	establishing = 10 * time.Second
+	inParallel = 8  // more brings nothing on the server's side
+	batchSize  = 50 // writes between two checks of the lease
 )
 
 // ApplyOptions tune one apply.
@@ -33,276 +35,160 @@ type ApplyOptions struct {
 	Adopt bool
 }
 
+// task is one object on its way to the cluster.
+type task struct {
+	item  Item
+	ref   ObjectRef
+	kind  *liveKind
+	want  *desired.Object
+	live  *unstructured.Unstructured // nil when our watch does not know it
+	mode  mode
+	at    int // in the receipt
+	owner Owner
+	adopt bool
+}
+
 // Apply makes the items so: definitions and namespaces first, then the rest. Objects that
-// are so already cost no request. One that fails does not stop the others; the receipt
-// lists every item. The error is about the apply as a whole (lease lost).
-func (c *Cluster) Apply(ctx context.Context, inv *Inventory, items []Item, opts ApplyOptions) (ChangeSet, error) {
+// are so already cost no request. One that fails does not stop the others of its stage;
+// the receipt lists every item. The error is about the apply as a whole: the lease is
+// lost, or the inventory could not be written.
+func (c *Cluster) Apply(ctx context.Context, inv *Inventory, items []Item, opts ApplyOptions) (out ChangeSet, err error) {
 	begun := time.Now()
-	var out ChangeSet
-	for _, stage := range stages(items) {
-		for len(stage) > 0 {
-			batch := stage[:min(batchSize, len(stage))]
-			stage = stage[len(batch):]
-			if opts.Check != nil {
-				if err := opts.Check(ctx); err != nil {
-					return out, err
-				}
+	defer func() { c.metrics.observe(out, time.Since(begun)) }()
+	broken := false
+	for n, stage := range stages(items) {
+		at := len(out)
+		for _, item := range stage {
+			out = append(out, Change{Ref: RefOf(item.Object), Action: Skipped})
+		}
+		if broken {
+			continue // it would stand on what failed
+		}
+		var todo []*task
+		for i, item := range stage {
+			t := &task{item: item, ref: c.canonical(RefOf(item.Object)), at: at + i, owner: inv.Owner, adopt: opts.Adopt}
+			action, err := c.look(ctx, t)
+			if action == Configured {
+				todo = append(todo, t) // until it is written, it was skipped
+			} else {
+				out[t.at].Action, out[t.at].Err = action, err
 			}
-			out = append(out, c.applyBatch(ctx, inv.Owner, batch, opts)...)
 		}
-		if err := out.Err(); err != nil && stageMatters(out) {
-			break
+		if err := c.applyStage(ctx, inv, items, todo, out, opts); err != nil {
+			return out, err
 		}
+		broken = n == firstStage && out.Err() != nil
 	}
-	c.metrics.observe(out, time.Since(begun))
 	return out, nil
 }
 
-func (c *Cluster) applyBatch(ctx context.Context, owner Owner, batch []Item, opts ApplyOptions) ChangeSet {
-	changes := make(ChangeSet, len(batch))
-	var group errgroup.Group
-	group.SetLimit(inParallel)
-	for i, item := range batch {
-		group.Go(func() error {
-			ref := RefOf(item.Object)
-			action, err := c.applyOne(ctx, owner, item, opts)
-			if err != nil {
-				action = Failed
-			}
-			changes[i] = Change{Ref: ref, Action: action, Err: err}
-			return nil
-		})
-	}
-	_ = group.Wait() // errors are in the receipt
-	return changes
-}
-
-func (c *Cluster) applyOne(ctx context.Context, owner Owner, item Item, opts ApplyOptions) (Action, error) {
-	ref := RefOf(item.Object)
-	informer, err := c.live.kind(ctx, ref.gvk())
-	if err != nil {
-		return Failed, classify(ref, "applying", err)
-	}
-	live := c.live.get(informer, ref)
-	wanted := item.Object.DeepCopy()
-	hash := hashOf(wanted)
-	if live != nil && live.GetDeletionTimestamp() == nil && live.GetLabels()[oam.LabelRenderHash] == hash {
-		if c.isSo(ref, live, wanted) {
-			return Unchanged, nil
+// look says what has to be done with an object, without a request: Configured means that
+// it has to be written.
+func (c *Cluster) look(ctx context.Context, t *task) (Action, error) {
+	var err error
+	if t.kind, err = c.live.kind(ctx, t.ref.gvk()); err != nil {
+		if meta.IsNoMatchError(err) {
+			c.kinds.await(t.ref.gvk(), t.owner)
 		}
+		return Failed, classify(t.ref, "applying", err)
 	}
-	switch mode(item.Object, live) {
-	case "disabled", "ignore":
+	if live, ok := t.kind.Get(t.ref.Namespace, t.ref.Name); ok {
+		t.live = live
+	}
+	t.mode = modeOf(t.item.Object, t.live)
+	if t.mode == modeIgnore || t.mode == modeIfAbsent && t.live != nil {
 		return Skipped, nil
-	case "if-absent":
-		if live != nil {
-			return Skipped, nil
-		}
 	}
-	labels := wanted.GetLabels()
-	if labels == nil {
-		labels = map[string]string{}
+	if t.ref.Namespace != t.item.Object.GetNamespace() { // rendered before its kind was known
+		t.item.Object = t.item.Object.DeepCopy()
+		t.item.Object.SetNamespace(t.ref.Namespace)
 	}
-	labels[oam.LabelRenderHash] = hash
-	wanted.SetLabels(labels)
-	client, err := c.resource(ref.gvk(), ref.Namespace)
-	if err != nil {
-		return Failed, classify(ref, "applying", err)
+	t.want = desired.New(t.item.Object)
+	if t.live == nil || t.live.GetLabels()[oam.LabelRenderHash] != t.want.Hash || !t.isSo() {
+		return Configured, nil
 	}
-	if live, err = c.mayWrite(ctx, client, owner, ref, live, opts); err != nil {
-		return Failed, err
-	}
-	applied, err := c.write(ctx, client, ref, wanted)
-	if err != nil {
-		return Failed, err
-	}
-	if !contains(applied.Object, item.Object.Object) {
-		c.live.rememberForm(ref, applied, item.Object)
-	}
-	c.live.wrote(applied)
-	if ref.Kind == "CustomResourceDefinition" {
-		if err := c.established(ctx, client, ref); err != nil {
-			return Failed, err
-		}
-	}
-	switch {
-	case live == nil:
-		return Created, nil
-	case live.GetResourceVersion() == applied.GetResourceVersion():
-		return Unchanged, nil
-	}
-	return Configured, nil
+	return Unchanged, nil
 }
 
 // isSo says that the live object has everything that is wanted, in the form wanted or in
 // the one the server gave it when we applied it.
-func (c *Cluster) isSo(ref ObjectRef, live, wanted *unstructured.Unstructured) bool {
-	labels := wanted.GetLabels()
-	delete(labels, oam.LabelRevision)
-	wanted = wanted.DeepCopy()
-	wanted.SetLabels(labels)
-	if contains(live.Object, wanted.Object) {
-		return true
-	}
-	c.live.freshMu.Lock()
-	defer c.live.freshMu.Unlock()
-	form, known := c.live.forms[ref.key()]
-	return known && form == fingerprint(projection(live.Object, withoutRevision(wanted)))
-}
-
-func withoutRevision(o *unstructured.Unstructured) map[string]any {
-	out := o.DeepCopy()
-	labels := out.GetLabels()
-	delete(labels, oam.LabelRevision)
-	out.SetLabels(labels)
-	return out.Object
-}
-
-func (l *liveCache) rememberForm(ref ObjectRef, applied, wanted *unstructured.Unstructured) {
-	form := fingerprint(projection(applied.Object, withoutRevision(wanted)))
-	l.freshMu.Lock()
-	defer l.freshMu.Unlock()
-	l.forms[ref.key()] = form
-}
-
-// mayWrite refuses objects of others. What our watch does not know may still exist
-// without our label, so an object's first apply asks for it.
-func (c *Cluster) mayWrite(ctx context.Context, client dynamic.ResourceInterface, owner Owner, ref ObjectRef,
-	live *unstructured.Unstructured, opts ApplyOptions,
-) (*unstructured.Unstructured, error) {
-	if live == nil {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-		found, err := client.Get(ctx, ref.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return nil, nil
+func (t *task) isSo() bool {
+	k, key := t.kind, formKey(t.live)
+	k.mu.Lock()
+	form, left := k.forms[key], k.left[key]
+	k.mu.Unlock()
+	want := t.want
+	if t.mode == modeMerge && len(left) > 0 {
+		less, ok := want.Without(left...)
+		if !ok {
+			return false
 		}
-		if err != nil {
-			return nil, classify(ref, "reading", err)
-		}
-		live = found
+		want = less
 	}
-	other, owned := ownerOf(live)
-	switch {
-	case owned && !other.same(owner):
-		return live, &Error{Reason: ReasonConflictingOwner, Err: fmt.Errorf("%s is managed by another Application, %s", ref, other),
-			Advice: "remove it from one of the two"}
-	case !owned && !opts.Adopt:
-		return live, &Error{Reason: ReasonConflictingOwner, Err: fmt.Errorf("%s exists but is not managed by any Application", ref),
-			Advice: "delete it, or rename the component"}
-	}
-	return live, nil
+	return want.IsIn(t.live) || form != "" && form == want.Form(t.live)
 }
 
-// write sends one server-side apply. Fields that a person or an earlier deployer set are
-// taken back; fields of a controller are a conflict that names it.
-func (c *Cluster) write(ctx context.Context, client dynamic.ResourceInterface, ref ObjectRef, wanted *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	body, err := json.Marshal(wanted.Object)
-	if err != nil {
-		return nil, classify(ref, "encoding", err)
+// applyStage writes what has to be written and waits until new kinds can be used.
+func (c *Cluster) applyStage(ctx context.Context, inv *Inventory, items []Item, todo []*task, out ChangeSet, opts ApplyOptions) error {
+	if len(todo) == 0 {
+		return nil
 	}
-	force := wanted.GetAnnotations()["tradewind.dev/force"] == "enabled" || wanted.GetAnnotations()["kustomize.toolkit.fluxcd.io/force"] == "enabled"
-	send := func(force bool) (*unstructured.Unstructured, error) {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-		return client.Patch(ctx, ref.Name, types.ApplyPatchType, body,
-			metav1.PatchOptions{FieldManager: FieldOwner, Force: &force, FieldValidation: metav1.FieldValidationStrict})
-	}
-	applied, err := send(force)
-	if causes := conflicts(err); len(causes) > 0 {
-		for _, cause := range causes {
-			if manager := managerOf(cause); !yields(manager) {
-				c.metrics.conflicts.Inc()
-				return nil, &Error{Reason: ReasonFailedApply, Err: fmt.Errorf("applying %s: field %s is owned by %q", ref, cause.Field, manager),
-					Advice: "leave the field out of the manifest, or annotate the object with tradewind.dev/force: enabled"}
+	for from := 0; from < len(todo); from += batchSize {
+		if opts.Check != nil {
+			if err := opts.Check(ctx); err != nil {
+				return err
 			}
 		}
-		applied, err = send(true)
+		if from == 0 {
+			// All of it, so that one write of the inventory serves every stage.
+			if err := inv.Widen(ctx, items); err != nil {
+				return err
+			}
+		}
+		var group errgroup.Group
+		group.SetLimit(inParallel)
+		for _, t := range todo[from:min(from+batchSize, len(todo))] {
+			group.Go(func() error {
+				change := &out[t.at]
+				if change.Action, change.Err = c.write(ctx, t); change.Err != nil {
+					change.Action = Failed
+				}
+				return nil
+			})
+		}
+		_ = group.Wait() // errors are in the receipt
 	}
-	if err != nil {
-		return nil, classify(ref, "applying", err)
+	for _, t := range todo {
+		if change := &out[t.at]; t.ref.Kind == "CustomResourceDefinition" && change.Err == nil {
+			change.Err = c.established(ctx, t)
+		}
 	}
-	return applied, nil
+	return nil
 }
 
-// established waits until the API server serves a new kind.
-func (c *Cluster) established(ctx context.Context, client dynamic.ResourceInterface, ref ObjectRef) error {
+// establishing bounds how long a new kind may take until it is served.
+const establishing = 10 * time.Second
+
+// established waits until the API server serves what a CustomResourceDefinition defines.
+func (c *Cluster) established(ctx context.Context, t *task) error {
 	ctx, cancel := context.WithTimeout(ctx, establishing)
 	defer cancel()
-	for {
-		crd, err := client.Get(ctx, ref.Name, metav1.GetOptions{})
-		if err != nil {
-			return classify(ref, "waiting for", err)
-		}
-		conditions, _, _ := unstructured.NestedSlice(crd.Object, "status", "conditions")
-		for _, condition := range conditions {
-			if m, ok := condition.(map[string]any); ok && m["type"] == "Established" && m["status"] == "True" {
-				c.live.wrote(crd)
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return &Error{Reason: ReasonFailedApply, Retryable: true, Err: fmt.Errorf("%s was not established within %s", ref, establishing)}
-		case <-time.After(20 * time.Millisecond):
-		}
+	late := func(why string) error {
+		return &Error{Reason: ReasonFailedApply, Ref: t.ref, Retryable: true, Err: fmt.Errorf("%s is not established after %s: %s", t.ref, establishing, why)}
 	}
-}
-
-// stages groups items by what must be there before what.
-func stages(items []Item) [][]Item {
-	var out [3][]Item
-	for _, item := range items {
-		n := stageOf(RefOf(item.Object))
-		out[n] = append(out[n], item)
+	why := "the API server has not looked at it"
+	if err := t.kind.Await(ctx, "", t.ref.Name, func(o *unstructured.Unstructured, ok bool) bool {
+		if ok {
+			why = conditionMessage(o, "NamesAccepted")
+		}
+		return ok && hasCondition(o, "Established")
+	}); err != nil {
+		return late(why)
 	}
-	return out[:]
-}
-
-func stageOf(ref ObjectRef) int {
-	switch ref.Kind {
-	case "CustomResourceDefinition", "Namespace", "ClusterRole":
-		return 0
-	case "StorageClass", "IngressClass", "PriorityClass", "RuntimeClass", "GatewayClass", "ServiceAccount", "Role", "ClusterRoleBinding", "RoleBinding":
-		return 1
-	}
-	return 2
-}
-
-// stageMatters says that going on makes no sense: what failed is what the next stages
-// stand on.
-func stageMatters(changes ChangeSet) bool {
-	for _, ch := range changes {
-		if ch.Err != nil && stageOf(ch.Ref) == 0 {
-			return true
+	for _, gvk := range servedKinds(t.item.Object) {
+		if err := c.kinds.awaitKind(ctx, gvk); err != nil {
+			return late(gvk.Kind + " is not served yet")
 		}
 	}
-	return false
-}
-
-// mode reads the annotations that take an object out of our hands, ours and Flux's.
-func mode(wanted, live *unstructured.Unstructured) string {
-	const flux = "kustomize.toolkit.fluxcd.io/"
-	annotations := wanted.GetAnnotations()
-	if annotations["tradewind.dev/reconcile"] == "disabled" || annotations[flux+"reconcile"] == "disabled" {
-		return "disabled"
-	}
-	if live != nil && (live.GetAnnotations()["tradewind.dev/reconcile"] == "disabled" || live.GetAnnotations()[flux+"reconcile"] == "disabled") {
-		return "disabled"
-	}
-	switch {
-	case annotations["tradewind.dev/apply"] != "":
-		return annotations["tradewind.dev/apply"]
-	case annotations[flux+"ssa"] == "IfNotPresent":
-		return "if-absent"
-	case annotations[flux+"ssa"] == "Ignore":
-		return "ignore"
-	}
-	return ""
-}
-
-// IsRetryable says that time may mend the error.
-func IsRetryable(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && e.Retryable
+	return nil
 }

@@ -1,32 +1,25 @@
-// Package apply makes a cluster agree with rendered objects: server-side apply of what
-// differs, an inventory written before the first write, pruning only of what the
-// inventory says is ours, and watches that tell when the cluster moved by itself.
-//
-// It is the only package that uses a Kubernetes client. What it promises: an object that
-// is already so costs no request; a crash at any point leaves no object that nobody
-// knows of; nothing is deleted because something could not be read.
 package apply
 
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 )
 
 // FieldOwner is the field manager of every server-side apply.
@@ -39,29 +32,35 @@ type Config struct {
 	Kubeconfig string
 	// Context of the kubeconfig; empty means its current one.
 	Context string
+	// Version of this program, for the server's audit log.
+	Version string
 }
 
-// Options are what a Cluster reports to; both may be nil.
+// Options are what a Cluster reports to; all may be nil.
 type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+	// Transport wraps every request, to count, trace or break them.
+	Transport func(http.RoundTripper) http.RoundTripper
 }
 
 // Cluster is one target cluster.
 type Cluster struct {
-	log       *slog.Logger
-	metrics   *metrics
-	dynamic   dynamic.Interface
-	discovery discovery.CachedDiscoveryInterface
-	mapper    meta.ResettableRESTMapper
+	log     *slog.Logger
+	metrics *metrics
+	dynamic dynamic.Interface
 
+	kinds        *kinds
 	applications *applications
 	trackers     *trackers
-	live         *liveCache
+	live         *live
 
-	mapperMu sync.Mutex
-	lastMiss time.Time // when discovery was last refreshed for a kind it did not know
+	versionMu sync.Mutex
+	version   Version
 }
+
+// callTimeout bounds one request; watches have no bound.
+const callTimeout = 5 * time.Second
 
 // Connect makes the clients; it makes no request.
 func Connect(cfg Config, opts Options) (*Cluster, error) {
@@ -72,51 +71,98 @@ func Connect(cfg Config, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's configuration: %w", err)
 	}
+	log := opts.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Cluster{log: log.With("part", "apply"), metrics: newMetrics(opts.Registerer)}
 	restConfig.QPS = -1 // the server has priority and fairness; a second queue here only adds waiting
-	restConfig.UserAgent = "tradewind"
-	restConfig.Timeout = 0 // watches have none; every call has a context
-	restConfig.WarningHandler = rest.NoWarnings{}
-	client, err := dynamic.NewForConfig(restConfig)
-	if err != nil {
+	restConfig.UserAgent = strings.TrimSuffix("tradewind/"+cfg.Version, "/")
+	restConfig.WarningHandlerWithContext = warnings{c.log}
+	if opts.Transport != nil {
+		restConfig.Wrap(opts.Transport)
+	}
+	restConfig.Wrap(func(next http.RoundTripper) http.RoundTripper { return &transport{next: next, metrics: c.metrics} })
+	if err := c.connect(restConfig); err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	disco, err := discovery.NewDiscoveryClientForConfig(restConfig)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to the cluster: %w", err)
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	cached := memory.NewMemCacheClient(disco)
-	c := &Cluster{
-		log: opts.Logger.With("part", "apply"), metrics: newMetrics(opts.Registerer), dynamic: client,
-		discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached),
-	}
-	c.applications = newApplications(c)
-	c.trackers = newTrackers(c)
-	c.live = newLiveCache(c)
 	return c, nil
+}
+
+// connect gives all clients one connection.
+func (c *Cluster) connect(restConfig *rest.Config) error {
+	client, err := rest.HTTPClientFor(restConfig)
+	if err != nil {
+		return err
+	}
+	if c.dynamic, err = dynamic.NewForConfigAndClient(restConfig, client); err != nil {
+		return err
+	}
+	if c.kinds, err = newKinds(c, restConfig, client); err != nil {
+		return err
+	}
+	if c.applications, err = newApplications(c); err != nil {
+		return err
+	}
+	if c.trackers, err = newTrackers(c); err != nil {
+		return err
+	}
+	c.live = newLive(c)
+	return nil
+}
+
+// warnings are what the server says about deprecated kinds and fields.
+type warnings struct{ log *slog.Logger }
+
+func (w warnings) HandleWarningHeaderWithContext(_ context.Context, code int, _ string, text string) {
+	if code == 299 && text != "" {
+		w.log.Debug("warning from the API server", "warning", shorten(text))
+	}
 }
 
 // Run keeps the watches until ctx ends.
 func (c *Cluster) Run(ctx context.Context) error {
-	c.live.start(ctx)
-	go c.trackers.informer.Run(ctx.Done())
-	c.applications.informer.Run(ctx.Done())
-	c.live.wait()
+	ctx = klog.NewContext(ctx, logr.FromSlogHandler(c.log.Handler()))
+	var running sync.WaitGroup
+	c.live.start(ctx, &running)
+	running.Go(func() { c.kinds.run(ctx) })
+	running.Go(func() { c.trackers.watch.Run(ctx) })
+	running.Go(func() { c.applications.watch.Run(ctx) })
+	<-ctx.Done()
+	c.live.stop() // starts no more watches
+	running.Wait()
 	return nil
 }
 
 // WaitForSync returns when the Applications and inventories of the cluster are known.
 func (c *Cluster) WaitForSync(ctx context.Context) error {
-	for !c.applications.synced() || !c.trackers.informer.HasSynced() {
+	for _, part := range []struct {
+		what string
+		wait func(context.Context) error
+	}{{"Applications", c.applications.watch.Wait}, {"ResourceTrackers", c.trackers.watch.Wait}} {
+		if err := part.wait(ctx); err != nil {
+			return listError(part.what, err)
+		}
+	}
+	// What was listed has been told, too.
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !c.applications.watch.Synced() || !c.trackers.watch.Synced() {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for the cluster's Applications: %w", ctx.Err())
-		case <-time.After(10 * time.Millisecond):
+			return listError("Applications", context.Cause(ctx))
+		case <-tick.C:
 		}
 	}
 	return nil
+}
+
+func listError(what string, err error) error {
+	classified := classify(ObjectRef{Group: "core.oam.dev", Version: "v1beta1", Kind: what}, "listing", err)
+	if e, ok := errors.AsType[*Error](classified); ok && statusCode(err) == http.StatusNotFound {
+		e.Advice = "install the definitions first: kubectl apply --server-side -k deployments/crds"
+	}
+	return classified
 }
 
 // Version is the version of the API server.
@@ -125,70 +171,53 @@ type Version struct {
 	GitVersion, Platform string
 }
 
-// Version asks the server; "37+" counts as 37.
+// Version asks the server once; "37+" counts as 37.
 func (c *Cluster) Version() (Version, error) {
-	info, err := c.discovery.ServerVersion()
-	if err != nil {
-		return Version{}, &Error{Retryable: true, Err: fmt.Errorf("asking the cluster for its version: %w", err)}
+	c.versionMu.Lock()
+	known := c.version
+	c.versionMu.Unlock()
+	if known.GitVersion != "" {
+		return known, nil
 	}
-	number := func(s string) int {
-		n, _ := strconv.Atoi(strings.TrimRight(s, "+"))
-		return n
-	}
-	return Version{Major: number(info.Major), Minor: number(info.Minor), GitVersion: info.GitVersion, Platform: info.Platform}, nil
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	return c.askVersion(ctx)
 }
 
 // Ready says whether the API server answers.
-func (c *Cluster) Ready(context.Context) error {
-	_, err := c.Version()
+func (c *Cluster) Ready(ctx context.Context) error {
+	_, err := c.askVersion(ctx)
 	return err
 }
 
-// Namespaced says whether objects of a kind live in a namespace; known is false when the
-// cluster has no such kind.
-func (c *Cluster) Namespaced(gk schema.GroupKind) (namespaced, known bool) {
-	mapping, err := c.mapper.RESTMapping(gk)
+func (c *Cluster) askVersion(ctx context.Context) (Version, error) {
+	info, err := c.kinds.serverVersion(ctx)
 	if err != nil {
-		return false, false
+		return Version{}, classify(ObjectRef{Kind: "version"}, "asking the API server for its", err)
 	}
-	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, true
+	number := func(s string) int {
+		n, err := strconv.Atoi(strings.TrimRight(s, "+"))
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	v := Version{Major: number(info.Major), Minor: number(info.Minor), GitVersion: info.GitVersion, Platform: info.Platform}
+	c.versionMu.Lock()
+	defer c.versionMu.Unlock()
+	c.version = v
+	return v, nil
 }
 
-// mappingFor finds the resource of a kind; a kind that is unknown may just have been
-// installed, so discovery is refreshed, at most once in half a second.
-func (c *Cluster) mappingFor(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
-	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-	if err == nil || !meta.IsNoMatchError(err) {
-		return mapping, err
-	}
-	c.mapperMu.Lock()
-	if time.Since(c.lastMiss) > 500*time.Millisecond {
-		c.lastMiss = time.Now()
-		c.mapper.Reset()
-	}
-	c.mapperMu.Unlock()
-	return c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
-}
-
-// resource is the client for objects of a kind in a namespace.
-func (c *Cluster) resource(gvk schema.GroupVersionKind, namespace string) (dynamic.ResourceInterface, error) {
-	mapping, err := c.mappingFor(gvk)
-	if err != nil {
-		return nil, err
-	}
-	client := c.dynamic.Resource(mapping.Resource)
-	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-		return client.Namespace(namespace), nil
-	}
-	return client, nil
-}
-
-// SecretData reads a Secret. Its values never appear in errors or logs.
+// SecretData reads a Secret, each time anew, so that a rotation is seen. Its values never
+// appear in errors or logs.
 func (c *Cluster) SecretData(ctx context.Context, namespace, name string) (map[string][]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	secret, err := c.dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}).
 		Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return nil, classify(ObjectRef{Kind: "Secret", Namespace: namespace, Name: name}, "reading", err)
+		return nil, classify(ObjectRef{Version: "v1", Kind: "Secret", Namespace: namespace, Name: name}, "reading", err)
 	}
 	data, _ := secret.Object["data"].(map[string]any)
 	out := make(map[string][]byte, len(data))

@@ -1,20 +1,17 @@
 package apply
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic/dynamicinformer"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/tradewind-dev/tradewind/sync/oam"
 )
@@ -31,7 +28,8 @@ type Entry struct {
 	Component  string `json:"component,omitempty"`
 }
 
-func (e Entry) ref() ObjectRef {
+// Ref is the object that the entry names.
+func (e Entry) Ref() ObjectRef {
 	group, version, ok := strings.Cut(e.APIVersion, "/")
 	if !ok {
 		group, version = "", e.APIVersion
@@ -39,9 +37,8 @@ func (e Entry) ref() ObjectRef {
 	return ObjectRef{Group: group, Version: version, Kind: e.Kind, Namespace: e.Namespace, Name: e.Name}
 }
 
-func entryOf(item Item) Entry {
-	o := item.Object
-	return Entry{APIVersion: o.GetAPIVersion(), Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName(), Component: item.Component}
+func (e Entry) compare(o Entry) int {
+	return cmp.Or(cmp.Compare(e.Kind, o.Kind), cmp.Compare(e.Namespace, o.Namespace), cmp.Compare(e.Name, o.Name), cmp.Compare(e.APIVersion, o.APIVersion))
 }
 
 // Inventory is what one Application owns in the cluster, stored as a ResourceTracker. It
@@ -52,159 +49,136 @@ type Inventory struct {
 	Entries []Entry
 
 	cluster *Cluster
-	version string // of the stored object; "" when there is none
-}
-
-// trackers watches the stored inventories.
-type trackers struct {
-	informer cache.SharedIndexInformer
-
-	mu    sync.Mutex
-	fresh map[string]*unstructured.Unstructured
-}
-
-func newTrackers(c *Cluster) *trackers {
-	t := &trackers{fresh: map[string]*unstructured.Unstructured{}}
-	t.informer = dynamicinformer.NewFilteredDynamicInformer(c.dynamic, trackerResource, metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
-	if err := t.informer.SetTransform(dropManagedFields); err != nil {
-		panic(err) // only after Run
-	}
-	return t
-}
-
-func (t *trackers) get(name string) *unstructured.Unstructured {
-	var found *unstructured.Unstructured
-	if obj, exists, err := t.informer.GetStore().GetByKey(name); err == nil && exists {
-		found, _ = obj.(*unstructured.Unstructured)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if own := t.fresh[name]; own != nil {
-		if found == nil || newer(own, found) {
-			return own
-		}
-		delete(t.fresh, name)
-	}
-	return found
-}
-
-func (t *trackers) wrote(name string, o *unstructured.Unstructured) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if o == nil {
-		delete(t.fresh, name)
-		return
-	}
-	t.fresh[name] = o
-}
-
-// trackerName is readable and still one per Application: names joined by a dash alone
-// would be ambiguous.
-func trackerName(o Owner) string {
-	sum := sha256.Sum256([]byte(o.Namespace + "/" + o.Name))
-	name := o.Name + "-" + o.Namespace
-	return name[:min(len(name), 200)] + "-" + hex.EncodeToString(sum[:4])
+	stored  *tracker // nil when there is none
+	name    string
 }
 
 // LoadInventory returns the Application's inventory; one that cannot be read is an
 // error, never an empty one.
 func (c *Cluster) LoadInventory(owner Owner) (*Inventory, error) {
+	if !c.trackers.watch.Synced() {
+		return nil, &Error{Reason: ReasonFailedApply, Retryable: true, Err: errors.New("reading the inventory: the ResourceTrackers of the cluster are not known yet")}
+	}
 	inv := &Inventory{Owner: owner, cluster: c}
-	stored := c.trackers.get(trackerName(owner))
-	if stored == nil {
+	inv.stored, inv.name = c.trackers.find(owner)
+	if inv.stored == nil {
 		return inv, nil
 	}
-	inv.version = stored.GetResourceVersion()
-	managed, _, err := unstructured.NestedSlice(stored.Object, "spec", "managedResources")
-	if err != nil {
-		return nil, fmt.Errorf("reading ResourceTracker %s: %w", stored.GetName(), err)
+	if inv.stored.err != nil {
+		return nil, &Error{Reason: ReasonFailedApply, Ref: trackerRef(inv.name), Err: fmt.Errorf("reading ResourceTracker %s: %w", inv.name, inv.stored.err),
+			Advice: "repair it, or delete it if the Application owns nothing"}
 	}
-	raw, err := json.Marshal(managed)
-	if err != nil {
-		return nil, fmt.Errorf("reading ResourceTracker %s: %w", stored.GetName(), err)
-	}
-	if err := json.Unmarshal(raw, &inv.Entries); err != nil {
-		return nil, fmt.Errorf("reading ResourceTracker %s: %w", stored.GetName(), err)
-	}
+	inv.Entries = slices.Clone(inv.stored.entries)
 	return inv, nil
 }
 
 // Widen stores the union of what is owned and what is about to be applied. It makes no
 // request when nothing is new.
 func (inv *Inventory) Widen(ctx context.Context, items []Item) error {
-	known := map[ObjectRef]bool{}
-	for _, e := range inv.Entries {
-		known[e.ref().key()] = true
-	}
 	union := slices.Clone(inv.Entries)
-	for _, item := range items {
-		if e := entryOf(item); !known[e.ref().key()] {
-			known[e.ref().key()] = true
-			union = append(union, e)
-		}
+	at := map[ObjectRef]int{}
+	for i, e := range union {
+		at[inv.key(e.Ref())] = i
 	}
-	if len(union) == len(inv.Entries) {
+	changed := false
+	for _, item := range items {
+		o := item.Object
+		key := inv.key(RefOf(o))
+		e := Entry{APIVersion: o.GetAPIVersion(), Kind: o.GetKind(), Namespace: key.Namespace, Name: o.GetName(), Component: item.Component}
+		i, known := at[key]
+		switch {
+		case !known:
+			at[key] = len(union)
+			union = append(union, e)
+		case union[i] != e: // another component or version of the same object
+			union[i] = e
+		default:
+			continue
+		}
+		changed = true
+	}
+	if !changed {
 		return nil
 	}
 	return inv.store(ctx, union)
 }
 
+// key names an object whatever version or needless namespace it was written down with.
+func (inv *Inventory) key(ref ObjectRef) ObjectRef { return inv.cluster.canonical(ref).key() }
+
 // drop stores the inventory without the given objects.
 func (inv *Inventory) drop(ctx context.Context, gone map[ObjectRef]bool) error {
-	if len(gone) == 0 {
+	left := slices.DeleteFunc(slices.Clone(inv.Entries), func(e Entry) bool { return gone[inv.key(e.Ref())] })
+	if len(left) == len(inv.Entries) {
 		return nil
 	}
-	left := slices.DeleteFunc(slices.Clone(inv.Entries), func(e Entry) bool { return gone[e.ref().key()] })
 	return inv.store(ctx, left)
 }
 
+// Forget deletes the inventory and leaves the objects where they are.
+func (inv *Inventory) Forget(ctx context.Context) error { return inv.store(ctx, nil) }
+
 func (inv *Inventory) store(ctx context.Context, entries []Entry) error {
-	name := trackerName(inv.Owner)
-	ref := ObjectRef{Kind: "ResourceTracker", Name: name}
-	client := inv.cluster.dynamic.Resource(trackerResource)
-	if len(entries) == 0 && inv.version != "" {
-		err := client.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &inv.version}})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return classify(ref, "deleting", err)
-		}
-		inv.cluster.trackers.wrote(name, nil)
-		inv.Entries, inv.version = nil, ""
-		return nil
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if len(entries) == 0 {
+		return inv.remove(ctx)
 	}
-	slices.SortFunc(entries, func(a, b Entry) int {
-		return strings.Compare(a.Kind+"\x00"+a.Namespace+"\x00"+a.Name, b.Kind+"\x00"+b.Namespace+"\x00"+b.Name)
-	})
-	obj, err := inv.object(name, entries)
+	slices.SortFunc(entries, Entry.compare)
+	obj, err := inv.object(entries)
 	if err != nil {
 		return err
 	}
+	client := inv.cluster.dynamic.Resource(trackerResource)
 	verb := "creating"
-	var stored *unstructured.Unstructured
-	if inv.version == "" {
-		stored, err = client.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldOwner})
+	var written *unstructured.Unstructured
+	if inv.stored == nil {
+		written, err = client.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldOwner})
 	} else {
 		verb = "updating"
-		obj.SetResourceVersion(inv.version)
-		stored, err = client.Update(ctx, obj, metav1.UpdateOptions{FieldManager: FieldOwner})
-	}
-	if apierrors.IsAlreadyExists(err) { // the watch is behind another worker's write
-		err = apierrors.NewConflict(trackerResource.GroupResource(), name, err)
+		obj.SetResourceVersion(inv.stored.ResourceVersion) // whoever read it earlier loses
+		obj.SetUID(inv.stored.UID)
+		written, err = client.Update(ctx, obj, metav1.UpdateOptions{FieldManager: FieldOwner})
 	}
 	if err != nil {
-		return classify(ref, verb, err)
+		return inv.failed(verb, err)
 	}
-	inv.cluster.trackers.wrote(name, stored)
-	inv.Entries, inv.version = entries, stored.GetResourceVersion()
+	inv.stored, inv.Entries = inv.cluster.trackers.watch.Wrote(written), entries
 	return nil
 }
 
-func (inv *Inventory) object(name string, entries []Entry) (*unstructured.Unstructured, error) {
+func (inv *Inventory) remove(ctx context.Context) error {
+	if inv.stored == nil {
+		return nil
+	}
+	uid, version := inv.stored.UID, inv.stored.ResourceVersion
+	err := inv.cluster.dynamic.Resource(trackerResource).Delete(ctx, inv.name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return inv.failed("deleting", err)
+	}
+	inv.cluster.trackers.watch.Deleted(inv.stored)
+	inv.stored, inv.Entries = nil, nil
+	return nil
+}
+
+// failed makes every disagreement about what is stored a matter of looking again.
+func (inv *Inventory) failed(verb string, err error) error {
+	if apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) && statusCode(err) == 404 && inv.stored != nil {
+		err = apierrors.NewConflict(trackerResource.GroupResource(), inv.name, err)
+	}
+	return classify(trackerRef(inv.name), verb, err)
+}
+
+func (inv *Inventory) object(entries []Entry) (*unstructured.Unstructured, error) {
 	raw, err := json.Marshal(entries)
 	if err != nil {
 		return nil, err
 	}
 	if len(raw) > maxInventory {
-		return nil, &Error{Reason: ReasonFailedApply, Err: fmt.Errorf("the inventory of Application %s would take %d bytes, at most %d: split it", inv.Owner, len(raw), maxInventory)}
+		return nil, &Error{Reason: ReasonFailedApply, Ref: trackerRef(inv.name), Advice: "split the Application into several",
+			Err: fmt.Errorf("the inventory of Application %s would take %d KiB, at most %d KiB", inv.Owner, len(raw)>>10, maxInventory>>10)}
 	}
 	var managed []any
 	if err := json.Unmarshal(raw, &managed); err != nil {
@@ -214,56 +188,7 @@ func (inv *Inventory) object(name string, entries []Entry) (*unstructured.Unstru
 		"apiVersion": oam.APIVersion, "kind": "ResourceTracker",
 		"spec": map[string]any{"type": "root", "managedResources": managed},
 	}}
-	obj.SetName(name)
+	obj.SetName(inv.name)
 	obj.SetLabels(map[string]string{oam.LabelName: inv.Owner.Name, oam.LabelNamespace: inv.Owner.Namespace})
 	return obj, nil
-}
-
-// SaveRevision records the Application as its revision; an equal record that is there
-// already is fine.
-func (c *Cluster) SaveRevision(ctx context.Context, app *oam.Application, rev oam.Revision) error {
-	ref := ObjectRef{Kind: "ApplicationRevision", Namespace: app.Namespace, Name: rev.Name}
-	record := app.DeepCopy()
-	record.Status = oam.Status{}
-	record.ObjectMeta = metav1.ObjectMeta{Name: app.Name, Namespace: app.Namespace, Labels: app.Labels, Annotations: app.Annotations}
-	record.APIVersion, record.Kind = oam.APIVersion, oam.Kind
-	raw, err := json.Marshal(record)
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", ref, err)
-	}
-	var spec map[string]any
-	if err := json.Unmarshal(raw, &spec); err != nil {
-		return fmt.Errorf("encoding %s: %w", ref, err)
-	}
-	delete(spec, "status")
-	obj := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": oam.APIVersion, "kind": "ApplicationRevision", "spec": map[string]any{"application": spec},
-	}}
-	obj.SetName(rev.Name)
-	obj.SetLabels(map[string]string{oam.LabelName: app.Name, "app.oam.dev/app-revision-hash": rev.Hash})
-	obj.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: oam.APIVersion, Kind: oam.Kind, Name: app.Name, UID: app.UID, Controller: new(true)}})
-	client := c.dynamic.Resource(revisionResource).Namespace(app.Namespace)
-	_, err = client.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldOwner})
-	switch {
-	case apierrors.IsAlreadyExists(err):
-		return nil // a crash between this and the status write; the number tells what it holds
-	case err != nil:
-		return classify(ref, "recording", err)
-	}
-	return c.dropOldRevision(ctx, app, rev.N-keptRevisions)
-}
-
-// keptRevisions is how many ApplicationRevisions stay, as in KubeVela.
-const keptRevisions = 10
-
-func (c *Cluster) dropOldRevision(ctx context.Context, app *oam.Application, n int64) error {
-	if n < 1 {
-		return nil
-	}
-	name := fmt.Sprintf("%s-v%d", app.Name, n)
-	err := c.dynamic.Resource(revisionResource).Namespace(app.Namespace).Delete(ctx, name, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return classify(ObjectRef{Kind: "ApplicationRevision", Namespace: app.Namespace, Name: name}, "deleting", err)
-	}
-	return nil
 }

@@ -2,44 +2,47 @@ package apply
 
 import (
 	"context"
+	"errors"
+
 	"reflect"
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic/dynamicinformer"
-	"k8s.io/client-go/tools/cache"
 
+	"github.com/tradewind-dev/tradewind/sync/apply/internal/watch"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 )
 
-// liveCache holds the live copy of every object we applied: one watch per kind, started
-// when the kind is first met, of the objects that carry our hash label.
-type liveCache struct {
+// live holds the live copy of every object we applied: one watch per kind, started when
+// the kind is first met, of the objects that carry our hash label.
+type live struct {
 	cluster *Cluster
 	notify  func(Owner, ObjectRef, bool)
 
 	mu      sync.Mutex
-	ctx     context.Context // of Run; nil before it
-	kinds   map[schema.GroupKind]cache.SharedIndexInformer
-	running sync.WaitGroup
-
-	// fresh holds what our own writes returned, until the watch has caught up: whoever
-	// looks right after a write must not see the state before it.
-	freshMu sync.Mutex
-	fresh   map[ObjectRef]*unstructured.Unstructured
-	// forms remembers, for objects that the server writes differently than they were
-	// applied, which form it gave them.
-	forms map[ObjectRef]string
+	ctx     context.Context // of Run; nil before it and after it
+	running *sync.WaitGroup
+	kinds   map[schema.GroupVersionKind]*liveKind
 }
 
-func newLiveCache(c *Cluster) *liveCache {
-	return &liveCache{
-		cluster: c, kinds: map[schema.GroupKind]cache.SharedIndexInformer{},
-		fresh: map[ObjectRef]*unstructured.Unstructured{}, forms: map[ObjectRef]string{},
-	}
+// liveKind is the watch of one kind, and what was learned about single objects of it.
+type liveKind struct {
+	*watch.Watch[*unstructured.Unstructured]
+	stop context.CancelFunc
+
+	mu sync.Mutex
+	// forms remembers, of objects that the server writes differently than they were
+	// applied, which form it gave them.
+	forms map[string]string
+	// left remembers, of objects that are merged, which fields belong to others.
+	left map[string][]string
+}
+
+func newLive(c *Cluster) *live {
+	return &live{cluster: c, kinds: map[schema.GroupVersionKind]*liveKind{}}
 }
 
 // OnObject calls fn when a live object that we applied changed in a way that may matter:
@@ -47,164 +50,177 @@ func newLiveCache(c *Cluster) *liveCache {
 // called before Run.
 func (c *Cluster) OnObject(fn func(owner Owner, ref ObjectRef, deleted bool)) { c.live.notify = fn }
 
-func (l *liveCache) start(ctx context.Context) {
+func (l *live) start(ctx context.Context, running *sync.WaitGroup) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ctx = ctx
+	l.ctx, l.running = ctx, running
 }
 
-func (l *liveCache) wait() { l.running.Wait() }
+func (l *live) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ctx = nil
+}
 
-// syncTimeout bounds how long the first look at a kind may take.
-const syncTimeout = 30 * time.Second
+// firstSync bounds how long the first look at a kind may take.
+const firstSync = 30 * time.Second
 
 // kind returns the synced watch of a kind.
-func (l *liveCache) kind(ctx context.Context, gvk schema.GroupVersionKind) (cache.SharedIndexInformer, error) {
+func (l *live) kind(ctx context.Context, gvk schema.GroupVersionKind) (*liveKind, error) {
 	l.mu.Lock()
-	informer := l.kinds[gvk.GroupKind()]
-	if informer == nil {
-		mapping, err := l.cluster.mappingFor(gvk)
-		if err != nil {
-			l.mu.Unlock()
-			return nil, err
-		}
-		informer = dynamicinformer.NewFilteredDynamicInformer(l.cluster.dynamic, mapping.Resource, metav1.NamespaceAll, 0,
-			cache.Indexers{}, func(o *metav1.ListOptions) { o.LabelSelector = oam.LabelRenderHash }).Informer()
-		if err := l.prepare(informer); err != nil {
-			l.mu.Unlock()
-			return nil, err
-		}
-		l.kinds[gvk.GroupKind()] = informer
-		watchCtx := l.ctx
-		l.running.Go(func() { informer.Run(watchCtx.Done()) })
-	}
+	k := l.kinds[gvk]
 	l.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
-	defer cancel()
-	for !informer.HasSynced() {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(2 * time.Millisecond):
+	if k == nil {
+		found, err := l.cluster.kinds.find(ctx, gvk)
+		if err != nil {
+			return nil, err
+		}
+		if k, err = l.watch(gvk, found.resource); err != nil {
+			return nil, err
 		}
 	}
-	return informer, nil
+	if k.Synced() {
+		return k, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstSync)
+	defer cancel()
+	if err := k.Wait(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
-func (l *liveCache) prepare(informer cache.SharedIndexInformer) error {
-	if err := informer.SetTransform(dropManagedFields); err != nil {
-		return err
+// watch starts the watch of a kind, once.
+func (l *live) watch(gvk schema.GroupVersionKind, resource schema.GroupVersionResource) (*liveKind, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k := l.kinds[gvk]; k != nil {
+		return k, nil
 	}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
-		AddFunc: func(obj any, initial bool) {
-			if !initial {
-				l.changed(nil, obj)
-			}
-		},
-		UpdateFunc: l.changed,
-		DeleteFunc: func(obj any) {
-			if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = gone.Obj
-			}
-			if o, ok := obj.(*unstructured.Unstructured); ok {
-				l.forget(RefOf(o))
-				l.tell(o, true)
-			}
-		},
+	if l.ctx == nil {
+		return nil, errors.New("the watches of the cluster are not running")
+	}
+	ctx, cancel := context.WithCancel(l.ctx)
+	k := &liveKind{stop: cancel, forms: map[string]string{}, left: map[string][]string{}}
+	var err error
+	k.Watch, err = watch.New(watch.Config[*unstructured.Unstructured]{
+		Client: l.cluster.dynamic, Resource: resource, Selector: oam.LabelRenderHash, Keep: keepObject, SkipFirst: true,
+		Changed: func(before, after *unstructured.Unstructured, own bool) { l.changed(k, before, after, own) },
+		Failed:  func(err error) { l.broke(gvk, k, err) },
 	})
-	return err
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	l.kinds[gvk] = k
+	l.running.Go(func() { k.Run(ctx) })
+	return k, nil
 }
 
-func dropManagedFields(obj any) (any, error) {
-	if o, ok := obj.(*unstructured.Unstructured); ok {
-		o.SetManagedFields(nil)
+// broke drops the watch of a kind that is not served any more or that we may not watch;
+// the next who needs it tries anew.
+func (l *live) broke(gvk schema.GroupVersionKind, k *liveKind, err error) {
+	l.cluster.log.Debug("watch broke", "resource", gvk.Kind, "err", plain(err))
+	if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+		return
 	}
-	return obj, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kinds[gvk] == k {
+		delete(l.kinds, gvk)
+		k.stop()
+		l.cluster.kinds.outdated()
+	}
 }
 
-func (l *liveCache) changed(before, after any) {
-	o, ok := after.(*unstructured.Unstructured)
-	if !ok {
-		return
+// keepObject drops what only the server needs and what is a copy of the rest.
+func keepObject(o *unstructured.Unstructured) *unstructured.Unstructured {
+	o.SetManagedFields(nil)
+	unstructured.RemoveNestedField(o.Object, "metadata", "annotations", lastApplied)
+	return o
+}
+
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+func (l *live) changed(k *liveKind, before, after *unstructured.Unstructured, own bool) {
+	if after == nil {
+		k.forget(before)
 	}
-	ref := RefOf(o).key()
-	l.freshMu.Lock()
-	own := l.fresh[ref]
-	if own != nil && !newer(own, o) {
-		delete(l.fresh, ref)
+	switch {
+	case own:
+	case after == nil:
+		l.tellOwner(before, true)
+	case before == nil || !sameContent(before, after):
+		l.tellOwner(after, false)
 	}
-	l.freshMu.Unlock()
-	if own != nil && (own.GetResourceVersion() == o.GetResourceVersion() || newer(own, o)) {
-		return // the echo of our own write, or something older
-	}
-	if b, ok := before.(*unstructured.Unstructured); ok && sameContent(b, o) {
-		return
-	}
-	l.tell(o, false)
 }
 
 // sameContent compares without the bookkeeping of the API server.
 func sameContent(a, b *unstructured.Unstructured) bool {
 	if a.GetGeneration() != b.GetGeneration() || (a.GetDeletionTimestamp() == nil) != (b.GetDeletionTimestamp() == nil) ||
-		!reflect.DeepEqual(a.GetLabels(), b.GetLabels()) || !reflect.DeepEqual(a.GetAnnotations(), b.GetAnnotations()) {
+		!reflect.DeepEqual(a.GetLabels(), b.GetLabels()) || !reflect.DeepEqual(a.GetAnnotations(), b.GetAnnotations()) ||
+		!reflect.DeepEqual(a.GetFinalizers(), b.GetFinalizers()) || len(a.Object) != len(b.Object) {
 		return false
 	}
-	if len(a.Object) != len(b.Object) {
-		return false
-	}
-	for k, v := range a.Object {
-		if k != "metadata" && !reflect.DeepEqual(v, b.Object[k]) {
+	for field, value := range a.Object {
+		if field != "metadata" && !reflect.DeepEqual(value, b.Object[field]) {
 			return false
 		}
 	}
 	return true
 }
 
-func (l *liveCache) tell(o *unstructured.Unstructured, deleted bool) {
-	if owner, ok := ownerOf(o); ok && l.notify != nil {
-		l.notify(owner, RefOf(o), deleted)
+func (l *live) tellOwner(o *unstructured.Unstructured, deleted bool) {
+	if owner, ok := ownerOf(o); ok {
+		l.tell(owner, RefOf(o), deleted)
 	}
 }
 
-// wrote remembers what a write returned.
-func (l *liveCache) wrote(o *unstructured.Unstructured) {
-	o.SetManagedFields(nil)
-	l.freshMu.Lock()
-	defer l.freshMu.Unlock()
-	l.fresh[RefOf(o).key()] = o
+func (l *live) tell(owner Owner, ref ObjectRef, deleted bool) {
+	if l.notify != nil {
+		l.notify(owner, ref, deleted)
+	}
 }
 
-func (l *liveCache) forget(ref ObjectRef) {
-	l.freshMu.Lock()
-	defer l.freshMu.Unlock()
-	delete(l.fresh, ref.key())
-	delete(l.forms, ref.key())
+func (k *liveKind) forget(o *unstructured.Unstructured) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.forms, formKey(o))
+	delete(k.left, formKey(o))
 }
 
-// get returns the newest copy known, or nil.
-func (l *liveCache) get(informer cache.SharedIndexInformer, ref ObjectRef) *unstructured.Unstructured {
-	key := ref.Name
-	if ref.Namespace != "" {
-		key = ref.Namespace + "/" + ref.Name
-	}
-	var found *unstructured.Unstructured
-	if obj, exists, err := informer.GetStore().GetByKey(key); err == nil && exists {
-		found, _ = obj.(*unstructured.Unstructured)
-	}
-	l.freshMu.Lock()
-	defer l.freshMu.Unlock()
-	if own := l.fresh[ref.key()]; own != nil && (found == nil || newer(own, found)) {
-		return own
-	}
-	return found
-}
+func formKey(o *unstructured.Unstructured) string { return o.GetNamespace() + "/" + o.GetName() }
 
 // Live returns the live copy of an object that we applied; nil when it is not there or
 // not ours. The copy must not be changed.
 func (c *Cluster) Live(ctx context.Context, ref ObjectRef) (*unstructured.Unstructured, error) {
-	informer, err := c.live.kind(ctx, ref.gvk())
+	k, err := c.live.kind(ctx, ref.gvk())
 	if err != nil {
 		return nil, classify(ref, "watching", err)
 	}
-	return c.live.get(informer, ref), nil
+	ref = c.canonical(ref)
+	o, ok := k.Get(ref.Namespace, ref.Name)
+	if !ok {
+		return nil, nil
+	}
+	return o, nil
 }
+
+// Read returns any object as it is, with a request; for commands that look without
+// watches.
+func (c *Cluster) Read(ctx context.Context, ref ObjectRef) (*unstructured.Unstructured, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	client, err := c.resource(ctx, c.canonical(ref))
+	if err != nil {
+		return nil, classify(ref, "reading", err)
+	}
+	o, err := client.Get(ctx, ref.Name, getOptions)
+	if err != nil {
+		return nil, classify(ref, "reading", err)
+	}
+	return o, nil
+}
+
+// IsNotFound says that an error means: there is no such object.
+func IsNotFound(err error) bool { return apierrors.IsNotFound(err) }

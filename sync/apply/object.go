@@ -3,10 +3,11 @@ package apply
 import (
 	"cmp"
 	"fmt"
-	"strconv"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tradewind-dev/tradewind/sync/oam"
@@ -48,16 +49,13 @@ type Owner struct {
 
 func (o Owner) String() string { return o.Namespace + "/" + o.Name }
 
-// ownerOf reads who owns a live object from the labels we wrote on it.
+// ownerOf reads who owns a live object from the labels we wrote on it. The label of a Git
+// source counts first: an Application from Git is its parent's, whatever it is labelled.
 func ownerOf(o *unstructured.Unstructured) (Owner, bool) {
 	labels := o.GetLabels()
-	if source := labels[oam.LabelSource]; source != "" {
-		// Names may hold dots, namespaces may not.
-		for i := range len(source) {
-			if source[i] == '.' {
-				return Owner{Namespace: source[:i], Name: source[i+1:]}, true
-			}
-		}
+	// Namespaces hold no dots, names may.
+	if namespace, name, ok := strings.Cut(labels[oam.LabelSource], "."); ok {
+		return Owner{Namespace: namespace, Name: name}, true
 	}
 	owner := Owner{Namespace: labels[oam.LabelNamespace], Name: labels[oam.LabelName]}
 	return owner, owner.Name != "" && owner.Namespace != ""
@@ -121,9 +119,42 @@ func (cs ChangeSet) Err() error {
 	return first
 }
 
-// newer compares resource versions, which are numbers that grow.
-func newer(a, b *unstructured.Unstructured) bool {
-	x, _ := strconv.ParseUint(a.GetResourceVersion(), 10, 64)
-	y, _ := strconv.ParseUint(b.GetResourceVersion(), 10, 64)
-	return x > y
+// hasCondition says that a condition is True.
+func hasCondition(o *unstructured.Unstructured, kind string) bool {
+	condition := conditionOf(o, kind)
+	return condition["status"] == "True"
+}
+
+func conditionMessage(o *unstructured.Unstructured, kind string) string {
+	message, _ := conditionOf(o, kind)["message"].(string)
+	return message
+}
+
+func conditionOf(o *unstructured.Unstructured, kind string) map[string]any {
+	conditions, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
+	if err != nil {
+		return nil
+	}
+	for _, c := range conditions {
+		if condition, ok := c.(map[string]any); ok && condition["type"] == kind {
+			return condition
+		}
+	}
+	return nil
+}
+
+// servedKinds are the kinds that a CustomResourceDefinition defines.
+func servedKinds(crd *unstructured.Unstructured) []schema.GroupVersionKind {
+	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	var out []schema.GroupVersionKind
+	for _, v := range versions {
+		version, ok := v.(map[string]any)
+		name, _ := version["name"].(string)
+		if served, _ := version["served"].(bool); ok && served {
+			out = append(out, schema.GroupVersionKind{Group: group, Version: name, Kind: kind})
+		}
+	}
+	return out
 }

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -27,6 +27,8 @@ type PruneOptions struct {
 	Check func(context.Context) error
 	// Approved lifts the budget.
 	Approved bool
+	// AllowEmpty permits to delete everything that is left when nothing is wanted.
+	AllowEmpty bool
 	// Keep says which entries stay although they are not wanted (prune: false).
 	Keep func(Entry) bool
 }
@@ -37,104 +39,271 @@ type PruneOptions struct {
 func (c *Cluster) Prune(ctx context.Context, inv *Inventory, wanted []Item, opts PruneOptions) (ChangeSet, error) {
 	keep := map[ObjectRef]bool{}
 	for _, item := range wanted {
-		keep[RefOf(item.Object).key()] = true
+		keep[inv.key(RefOf(item.Object))] = true
 	}
-	var gone []Entry
+	var unwanted []Entry
 	for _, e := range inv.Entries {
-		if !keep[e.ref().key()] && (opts.Keep == nil || !opts.Keep(e)) {
-			gone = append(gone, e)
+		if !keep[inv.key(e.Ref())] && (opts.Keep == nil || !opts.Keep(e)) {
+			unwanted = append(unwanted, e)
 		}
 	}
-	if len(gone) == 0 {
+	if len(unwanted) == 0 {
 		return nil, nil
 	}
-	if len(wanted) == 0 {
-		return nil, &Error{Reason: ReasonFailedPrune, Err: errors.New("nothing is wanted any more; to delete everything, delete the Application")}
-	}
-	if len(gone) > budgetObjects && len(gone)*100 > budgetPercent*len(inv.Entries) && !opts.Approved {
-		c.metrics.held.Inc()
-		return nil, &Error{
-			Reason: ReasonPruneHeld,
-			Err:    fmt.Errorf("%d of %d objects would be deleted (%s, …): held until approved", len(gone), len(inv.Entries), gone[0].ref()),
-			Advice: "annotate the Application with tradewind.dev/prune: approved, or bring the files back",
+	r := &removal{cluster: c, inv: inv, check: opts.Check, guarded: needsAllowance}
+	r.look(ctx, unwanted)
+	var doomed []ObjectRef
+	for _, v := range r.victims {
+		if v.live != nil && v.action == "" {
+			doomed = append(doomed, v.ref)
 		}
 	}
-	return c.remove(ctx, inv, gone, opts.Check, needsAllowance)
+	if len(doomed) > 0 && len(wanted) == 0 && !opts.AllowEmpty {
+		return nil, &Error{Reason: ReasonFailedPrune, Objects: doomed, Err: errors.New("nothing is wanted any more, so nothing was pruned"),
+			Advice: "to delete everything, delete the Application"}
+	}
+	if len(doomed) > budgetObjects && len(doomed)*100 > budgetPercent*len(inv.Entries) && !opts.Approved {
+		c.metrics.held.Inc()
+		return nil, &Error{
+			Reason: ReasonPruneHeld, Objects: doomed,
+			Err:    fmt.Errorf("%d of %d objects would be deleted, held until approved: %s", len(doomed), len(inv.Entries), names(doomed)),
+			Advice: "bring the files back, or annotate the Application with " + annotationPrune + ": approved",
+		}
+	}
+	return r.run(ctx)
+}
+
+// names lists the first few.
+func names(refs []ObjectRef) string {
+	const most = 10
+	parts := make([]string, 0, most+1)
+	for i, ref := range refs {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more", len(refs)-most))
+			break
+		}
+		parts = append(parts, ref.String())
+	}
+	return strings.Join(parts, ", ")
 }
 
 // DeleteAll deletes everything an Application owns, because the Application itself is
-// being deleted.
+// being deleted, and then the inventory. Until all is gone it returns an error with
+// [ReasonWaiting]. What must outlive the Application stays and is forgotten.
 func (c *Cluster) DeleteAll(ctx context.Context, inv *Inventory, check func(context.Context) error) (ChangeSet, error) {
-	return c.remove(ctx, inv, slices.Clone(inv.Entries), check, holdsData)
+	r := &removal{cluster: c, inv: inv, check: check, guarded: holdsData, release: true}
+	r.look(ctx, inv.Entries)
+	changes, err := r.run(ctx)
+	if err != nil || changes.Err() != nil {
+		return changes, err
+	}
+	if left := inv.Entries; len(left) > 0 {
+		refs := make([]ObjectRef, 0, len(left))
+		for _, e := range left {
+			refs = append(refs, e.Ref())
+		}
+		return changes, &Error{Reason: ReasonWaiting, Objects: refs, Retryable: true, Err: fmt.Errorf("waiting until these are gone: %s", names(refs)),
+			Advice: "an object that stays has a finalizer that nobody removes"}
+	}
+	return changes, nil
 }
 
-// remove deletes entries, what others stand on last, and shrinks the inventory by what
-// is confirmed.
-func (c *Cluster) remove(ctx context.Context, inv *Inventory, entries []Entry, check func(context.Context) error, guarded func(string) bool) (ChangeSet, error) {
+// removal deletes entries of an inventory, what others stand on last.
+type removal struct {
+	cluster *Cluster
+	inv     *Inventory
+	check   func(context.Context) error
+	guarded func(ObjectRef) bool
+	release bool // forget what may not be deleted
+	victims []*victim
+}
+
+// victim is an entry and what is to become of its object.
+type victim struct {
+	entry  Entry
+	ref    ObjectRef
+	live   *unstructured.Unstructured
+	kind   *liveKind // nil when there is no watch
+	action Action    // decided; empty means: delete
+	gone   bool      // leaves the inventory
+	err    error
+	heir   Owner // gets the object
+}
+
+// look finds out, mostly from the watches, what is to become of each entry.
+func (r *removal) look(ctx context.Context, entries []Entry) {
+	for _, e := range entries {
+		v := &victim{entry: e, ref: r.cluster.canonical(e.Ref())}
+		r.victims = append(r.victims, v)
+		if v.live, v.kind, v.err = r.cluster.find(ctx, v.ref); v.err != nil {
+			v.action = Failed
+			continue
+		}
+		r.judge(v)
+	}
+	slices.SortStableFunc(r.victims, func(a, b *victim) int { return stageOf(b.ref) - stageOf(a.ref) })
+}
+
+// judge deletes an object only if the cluster agrees that it is the owner's.
+func (r *removal) judge(v *victim) {
+	if v.live == nil {
+		v.action, v.gone = Skipped, true
+		return
+	}
+	owner, owned := ownerOf(v.live)
+	heir, claimed := r.cluster.trackers.claims(v.ref, r.inv.Owner, r.inv.key)
+	switch {
+	case !owned || !owner.same(r.inv.Owner): // somebody took it, or took our mark off
+		v.action, v.gone = Skipped, true
+	case claimed: // it moved to another Application, which takes it over as it is
+		v.action, v.gone, v.heir = Skipped, true, heir
+	case protected(v.live, r.guarded):
+		v.action, v.gone = Skipped, r.release
+	case v.live.GetDeletionTimestamp() != nil:
+		v.action = Skipped
+	}
+}
+
+// find returns the live object, whether it carries our label or not; nil when it is not
+// there, or its kind is not.
+func (c *Cluster) find(ctx context.Context, ref ObjectRef) (*unstructured.Unstructured, *liveKind, error) {
+	kind, err := c.live.kind(ctx, ref.gvk())
+	if meta.IsNoMatchError(err) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, classify(ref, "looking for", err)
+	}
+	if live, ok := kind.Get(ref.Namespace, ref.Name); ok {
+		return live, kind, nil
+	}
+	live, err := c.Read(ctx, ref)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, kind, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return live, kind, nil
+}
+
+// run deletes stage by stage and shrinks the inventory by what is confirmed.
+func (r *removal) run(ctx context.Context) (out ChangeSet, err error) {
 	begun := time.Now()
-	slices.SortStableFunc(entries, func(a, b Entry) int { return stageOf(b.ref()) - stageOf(a.ref()) })
-	gone := map[ObjectRef]bool{}
-	var out ChangeSet
-	for i, e := range entries {
-		if i%batchSize == 0 && check != nil {
-			if err := check(ctx); err != nil {
-				return out, err
+	defer func() { r.cluster.metrics.observe(out, time.Since(begun)) }()
+	for stage := lastStage; stage >= firstStage && err == nil; stage-- {
+		var todo []*victim
+		for _, v := range r.victims {
+			if v.action == "" && stageOf(v.ref) == stage {
+				todo = append(todo, v)
 			}
 		}
-		action, err := c.removeOne(ctx, inv.Owner, e.ref(), guarded)
-		out = append(out, Change{Ref: e.ref(), Action: action, Err: err})
-		if err == nil {
-			gone[e.ref().key()] = true
+		err = r.deleteAll(ctx, todo)
+		if slices.ContainsFunc(r.victims, func(v *victim) bool { return stageOf(v.ref) == stage && !v.gone && !r.stays(v) }) {
+			break // what is below may still be needed
 		}
 	}
-	c.metrics.observe(out, time.Since(begun))
-	return out, inv.drop(ctx, gone)
+	gone := map[ObjectRef]bool{}
+	for _, v := range r.victims {
+		if v.action == "" {
+			v.action = Skipped
+		}
+		out = append(out, Change{Ref: v.ref, Action: v.action, Err: v.err})
+		if v.gone {
+			gone[r.inv.key(v.ref)] = true
+		}
+	}
+	if dropErr := r.inv.drop(ctx, gone); err == nil {
+		err = dropErr
+	}
+	for _, v := range r.victims {
+		if v.heir != (Owner{}) && err == nil {
+			r.cluster.live.tell(v.heir, v.ref, false)
+		}
+	}
+	return out, err
 }
 
-// removeOne deletes an object if the cluster agrees that it is the owner's. Otherwise it
-// is only forgotten.
-func (c *Cluster) removeOne(ctx context.Context, owner Owner, ref ObjectRef, guarded func(string) bool) (Action, error) {
-	client, err := c.resource(ref.gvk(), ref.Namespace)
-	if meta.IsNoMatchError(err) {
-		return Skipped, nil // its kind is gone, and so is it
+// stays says that an object is there on purpose.
+func (r *removal) stays(v *victim) bool {
+	return v.action == Skipped && v.live != nil && v.live.GetDeletionTimestamp() == nil
+}
+
+func (r *removal) deleteAll(ctx context.Context, todo []*victim) error {
+	for from := 0; from < len(todo); from += batchSize {
+		if r.check != nil {
+			if err := r.check(ctx); err != nil {
+				return err
+			}
+		}
+		var group errgroup.Group
+		group.SetLimit(inParallel)
+		for _, v := range todo[from:min(from+batchSize, len(todo))] {
+			group.Go(func() error {
+				v.action, v.gone, v.err = r.delete(ctx, v)
+				return nil
+			})
+		}
+		_ = group.Wait() // errors are in the receipt
+	}
+	return nil
+}
+
+// confirming is how long an object without a finalizer may take to go.
+const confirming = 2 * time.Second
+
+// delete deletes one object; gone says that it is confirmed.
+func (r *removal) delete(ctx context.Context, v *victim) (action Action, gone bool, err error) {
+	client, err := r.cluster.resource(ctx, v.ref)
+	if err != nil {
+		return Failed, false, classify(v.ref, "deleting", err)
+	}
+	_, watched := v.kind.Get(v.ref.Namespace, v.ref.Name)
+	v.kind.Writing(v.ref.Namespace, v.ref.Name)
+	defer func() {
+		if gone && watched {
+			v.kind.Deleted(v.live)
+		} else {
+			v.kind.Stopped(v.ref.Namespace, v.ref.Name)
+		}
+	}()
+	err = deleteObject(ctx, client, v.live)
+	if apierrors.IsConflict(err) { // it changed since we saw it: look again, once
+		if v.live, err = r.cluster.Read(ctx, v.ref); err != nil {
+			return resultOf(err, v.ref)
+		}
+		if r.judge(v); v.action != "" {
+			return v.action, v.gone, nil
+		}
+		err = deleteObject(ctx, client, v.live)
 	}
 	if err != nil {
-		return Failed, classify(ref, "deleting", err)
+		return resultOf(err, v.ref)
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	live, err := client.Get(ctx, ref.Name, metav1.GetOptions{})
+	if len(v.live.GetFinalizers()) > 0 || v.live.GetKind() == "Namespace" || v.live.GetKind() == "Pod" {
+		return Deleted, false, nil // the watch tells when
+	}
+	return Deleted, r.confirm(ctx, v, watched), nil
+}
+
+func resultOf(err error, ref ObjectRef) (Action, bool, error) {
 	if apierrors.IsNotFound(err) {
-		return Skipped, nil
+		return Deleted, true, nil
 	}
-	if err != nil {
-		return Failed, classify(ref, "reading", err)
-	}
-	if other, owned := ownerOf(live); !owned || !other.same(owner) {
-		return Skipped, nil // handed over to another Application, or taken out of ours by hand
-	}
-	if protected(live, guarded) {
-		return Skipped, nil
-	}
-	background, uid := metav1.DeletePropagationBackground, live.GetUID()
-	err = client.Delete(ctx, ref.Name, metav1.DeleteOptions{PropagationPolicy: &background, Preconditions: &metav1.Preconditions{UID: &uid}})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return Failed, classify(ref, "deleting", err)
-	}
-	return Deleted, nil
+	return Failed, false, classify(ref, "deleting", err)
 }
 
-func protected(live *unstructured.Unstructured, guarded func(kind string) bool) bool {
-	annotations := live.GetAnnotations()
-	choice := strings.ToLower(annotations["tradewind.dev/prune"] + annotations["kustomize.toolkit.fluxcd.io/prune"])
-	return choice == "disabled" || guarded(live.GetKind()) && choice != "allowed"
-}
-
-// needsAllowance lists the kinds whose deletion takes other people's objects or data
-// with it: leaving Git is not enough to delete them.
-func needsAllowance(kind string) bool { return holdsData(kind) || kind == "StatefulSet" }
-
-// holdsData lists the kinds that outlive even their Application.
-func holdsData(kind string) bool {
-	return kind == "Namespace" || kind == "CustomResourceDefinition" || kind == "PersistentVolumeClaim"
+// confirm waits for the watch to see the object go; one that the watch never saw is asked
+// for.
+func (r *removal) confirm(ctx context.Context, v *victim, watched bool) bool {
+	if !watched {
+		_, err := r.cluster.Read(ctx, v.ref)
+		return apierrors.IsNotFound(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirming)
+	defer cancel()
+	err := v.kind.Await(ctx, v.ref.Namespace, v.ref.Name, func(o *unstructured.Unstructured, ok bool) bool {
+		return !ok || o.GetUID() != v.live.GetUID()
+	})
+	return err == nil
 }

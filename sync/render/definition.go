@@ -1,14 +1,13 @@
 package render
 
 import (
-	"cmp"
 	"embed"
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 
+	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/format"
@@ -20,8 +19,10 @@ type Kind string
 
 // The kinds of definitions.
 const (
-	KindComponent Kind = "component"
-	KindTrait     Kind = "trait"
+	KindComponent    Kind = "component"
+	KindTrait        Kind = "trait"
+	KindPolicy       Kind = "policy"
+	KindWorkflowStep Kind = "workflow-step"
 )
 
 // Definition is a component or trait type: a CUE template and how to read health from
@@ -30,11 +31,21 @@ type Definition struct {
 	Kind         Kind
 	Name         string
 	Description  string
-	Template     string // CUE: parameter, output, outputs, patch …
-	HealthPolicy string // CUE that yields isHealth: bool
-	CustomStatus string // CUE that yields message: string
-	Hint         string // what to write instead, for spellings that are kept for old users
+	Workload     Workload // of a component type
+	Template     string   // CUE: parameter, output, outputs, patch …
+	HealthPolicy string   // CUE that yields isHealth: bool
+	CustomStatus string   // CUE that yields message: string
+	Details      string   // CUE whose fields are shown beside the message
+	Stage        string   // of a trait: PreDispatch, DefaultDispatch, PostDispatch
+	Hint         string   // what to write instead, for spellings that are kept for old users
 }
+
+// Workload is the kind of a component's main object. The type Autodetects means: what
+// the template makes.
+type Workload struct{ APIVersion, Kind, Type string }
+
+// Autodetects is a workload type of KubeVela's.
+const Autodetects = "autodetects.core.oam.dev"
 
 // Definitions resolves a type.
 type Definitions interface {
@@ -93,17 +104,36 @@ func (s definitionSet) Names(kind Kind) []string {
 	return names
 }
 
-// header is the one field beside template in a definition file.
+// header is the field beside template in a definition file.
 type header struct {
-	Type        string `json:"type"`
-	Description string `json:"description"`
-	Hint        string `json:"hint"`
+	Type        string            `json:"type"`
+	Alias       string            `json:"alias"`
+	Description string            `json:"description"`
+	Hint        string            `json:"hint"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
 	Attributes  struct {
+		Workload struct {
+			Type       string `json:"type"`
+			Definition struct {
+				APIVersion string `json:"apiVersion"`
+				Kind       string `json:"kind"`
+			} `json:"definition"`
+		} `json:"workload"`
 		Status struct {
 			HealthPolicy string `json:"healthPolicy"`
 			CustomStatus string `json:"customStatus"`
+			Details      string `json:"details"`
 		} `json:"status"`
+		Stage string `json:"stage"`
 	} `json:"attributes"`
+}
+
+// attributes are the known ones; those that header does not read only inform people.
+var attributes = []string{
+	"workload", "status", "stage", "appliesToWorkloads", "conflictsWith", "podDisruptive", "workloadRefPath",
+	"controlPlaneOnly", "manageWorkload", "revisionEnabled", "childResourceKinds", "podSpecPath", "revisionLabel",
+	"manageHealthCheck", "scope", "global", "priority", "version", "extension",
 }
 
 // ParseDefinition reads a .cue definition file: imports, one header field named after
@@ -147,13 +177,35 @@ func ParseDefinition(filename string, data []byte) (*Definition, error) {
 
 func (def *Definition) readHeader(expr ast.Expr) error {
 	var h header
-	if err := cuecontext.New().BuildExpr(expr).Decode(&h); err != nil {
+	v := cuecontext.New().BuildExpr(expr)
+	if err := v.Decode(&h); err != nil {
 		return fmt.Errorf("header %s: %w", def.Name, err)
 	}
-	def.Kind, def.Description, def.Hint = Kind(h.Type), h.Description, h.Hint
-	def.HealthPolicy, def.CustomStatus = h.Attributes.Status.HealthPolicy, h.Attributes.Status.CustomStatus
-	if def.Kind != KindComponent && def.Kind != KindTrait {
-		return fmt.Errorf("header %s: type %q: want component or trait", def.Name, h.Type)
+	a := h.Attributes
+	def.Kind, def.Description, def.Hint, def.Stage = Kind(h.Type), h.Description, h.Hint, a.Stage
+	def.Workload = Workload{a.Workload.Definition.APIVersion, a.Workload.Definition.Kind, a.Workload.Type}
+	def.HealthPolicy, def.CustomStatus, def.Details = a.Status.HealthPolicy, a.Status.CustomStatus, a.Status.Details
+	switch def.Kind {
+	case KindComponent, KindTrait, KindPolicy, KindWorkflowStep:
+	default:
+		return fmt.Errorf("header %s: type %q: want component, trait, policy or workflow-step", def.Name, h.Type)
+	}
+	return knownAttributes(def.Name, v)
+}
+
+func knownAttributes(name string, header cue.Value) error {
+	given := header.LookupPath(cue.ParsePath("attributes"))
+	if !given.Exists() {
+		return nil
+	}
+	fields, err := given.Fields()
+	if err != nil {
+		return fmt.Errorf("header %s: attributes: %w", name, err)
+	}
+	for fields.Next() {
+		if key := fields.Selector().Unquoted(); !slices.Contains(attributes, key) {
+			return fmt.Errorf("header %s: attributes.%s is not known", name, key)
+		}
 	}
 	return nil
 }
@@ -166,46 +218,4 @@ func templateSource(imports []ast.Decl, expr ast.Expr) (string, error) {
 	}
 	src, err := format.Node(&ast.File{Decls: append(slices.Clone(imports), body.Elts...)})
 	return string(src), err
-}
-
-func unknownType(defs Definitions, kind Kind, given, component string) *Error {
-	e := &Error{Component: component, Err: fmt.Errorf("%s type %q is not known", kind, given)}
-	names := defs.Names(kind)
-	if near := nearest(given, names); near != "" {
-		e.Advice = fmt.Sprintf("did you mean %q? ", near)
-	}
-	e.Advice += fmt.Sprintf("installed %s types: %s", kind, strings.Join(names, ", "))
-	return e
-}
-
-// nearest returns the name at most a third of its letters away from given, or "".
-func nearest(given string, names []string) string {
-	best := slices.MinFunc(append([]string{""}, names...), func(a, b string) int {
-		return cmp.Compare(distance(given, a), distance(given, b))
-	})
-	if best != "" && distance(given, best) <= max(1, len(best)/3) {
-		return best
-	}
-	return ""
-}
-
-// distance is the Levenshtein distance.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

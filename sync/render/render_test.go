@@ -4,9 +4,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,9 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
+
+// results are the files of an archive that -update writes.
+var results = []string{"out/objects.yaml", "out/hints", "out/health", "out/error"}
 
 var update = flag.Bool("update", false, "rewrite the expectations")
 
@@ -60,7 +64,7 @@ func checkArchive(t *testing.T, r *render.Renderer, file string) {
 			}
 		}
 		archive.Files = kept
-		for _, name := range []string{"out/objects.yaml", "out/health", "out/error"} {
+		for _, name := range results {
 			if out[name] != "" {
 				archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(out[name])})
 			}
@@ -70,31 +74,34 @@ func checkArchive(t *testing.T, r *render.Renderer, file string) {
 		}
 		return
 	}
-	for _, name := range []string{"out/objects.yaml", "out/health", "out/error"} {
+	for _, name := range results {
 		if diff := cmp.Diff(string(in[name]), out[name]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }
 
+// outputs renders an archive. It is rendered twice: the same inputs must give the same
+// bytes.
 func outputs(t *testing.T, r *render.Renderer, in map[string][]byte) map[string]string {
+	t.Helper()
+	first := render1(t, r, in)
+	if diff := cmp.Diff(first, render1(t, r, in)); diff != "" {
+		t.Errorf("a second time something else (-first +second):\n%s", diff)
+	}
+	return first
+}
+
+func render1(t *testing.T, r *render.Renderer, in map[string][]byte) map[string]string {
 	t.Helper()
 	app, err := oam.Parse(in["app.yaml"])
 	if err != nil {
 		t.Fatal(err)
 	}
 	tree := fstest.MapFS{}
-	var live []*unstructured.Unstructured
 	for name, data := range in {
-		if below, ok := strings.CutPrefix(name, "tree/"); ok {
-			tree[below] = &fstest.MapFile{Data: data}
-		}
-		if strings.HasPrefix(name, "live/") {
-			objects, err := render.DecodeObjects(name, data)
-			if err != nil {
-				t.Fatal(err)
-			}
-			live = append(live, objects...)
+		if at, ok := strings.CutPrefix(name, "tree/"); ok {
+			tree[at] = &fstest.MapFile{Data: data}
 		}
 	}
 	rc := render.Context{
@@ -102,13 +109,15 @@ func outputs(t *testing.T, r *render.Renderer, in map[string][]byte) map[string]
 		AppLabels: app.Labels, AppAnnotations: app.Annotations, Components: app.Spec.Components,
 		ClusterVersion: render.Version{Major: 1, Minor: 37},
 	}
-	out := map[string]string{}
+	var objects, health, errs, hints strings.Builder
 	for _, c := range app.Spec.Components {
 		rendered, err := r.Component(t.Context(), c, rc, tree)
 		if err != nil {
-			out["out/error"] += err.Error() + "\n"
-			if e, ok := errors.AsType[*render.Error](err); ok && e.Hint() != "" {
-				out["out/error"] += "hint: " + e.Hint() + "\n"
+			fmt.Fprintln(&errs, err)
+			if e, ok := errors.AsType[*render.Error](err); !ok {
+				t.Errorf("error %v has the type %T", err, err)
+			} else if e.Hint() != "" {
+				fmt.Fprintln(&errs, "hint:", e.Hint())
 			}
 			continue
 		}
@@ -117,24 +126,47 @@ func outputs(t *testing.T, r *render.Renderer, in map[string][]byte) map[string]
 			if err != nil {
 				t.Fatal(err)
 			}
-			out["out/objects.yaml"] += "---\n" + string(data)
+			fmt.Fprintf(&objects, "---\n%s", data)
 		}
-		if len(live) > 0 {
-			s := r.Health(c, rc, rendered, func(want *unstructured.Unstructured) *unstructured.Unstructured {
-				for _, l := range live {
-					if l.GetKind() == want.GetKind() && l.GetName() == want.GetName() {
-						return l
-					}
-				}
-				return nil
-			})
-			out["out/health"] += fmt.Sprintf("%s healthy=%v %q\n", s.Name, s.Healthy, s.Message)
-			for _, trait := range s.Traits {
-				out["out/health"] += fmt.Sprintf("  %s healthy=%v %q\n", trait.Type, trait.Healthy, trait.Message)
-			}
+		for _, hint := range rendered.Hints {
+			fmt.Fprintf(&hints, "%s: %s\n", c.Name, hint)
+		}
+		if live := in["live/objects.yaml"]; live != nil {
+			writeHealth(&health, r.Health(c, rc, rendered, liveObjects(t, live)))
 		}
 	}
-	return out
+	return map[string]string{
+		"out/objects.yaml": objects.String(), "out/hints": hints.String(), "out/health": health.String(), "out/error": errs.String(),
+	}
+}
+
+// liveObjects finds objects by kind and name in YAML.
+func liveObjects(t *testing.T, data []byte) render.Live {
+	t.Helper()
+	var all []*unstructured.Unstructured
+	for doc := range strings.SplitSeq(string(data), "\n---\n") {
+		u := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(doc), &u.Object); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, u)
+	}
+	return func(want *unstructured.Unstructured) *unstructured.Unstructured {
+		i := slices.IndexFunc(all, func(u *unstructured.Unstructured) bool {
+			return u.GetKind() == want.GetKind() && u.GetName() == want.GetName()
+		})
+		if i < 0 {
+			return nil
+		}
+		return all[i]
+	}
+}
+
+func writeHealth(w io.Writer, s oam.Service) {
+	fmt.Fprintf(w, "%s healthy=%v %q\n", s.Name, s.Healthy, s.Message)
+	for _, trait := range s.Traits {
+		fmt.Fprintf(w, "  %s healthy=%v %q\n", trait.Type, trait.Healthy, trait.Message)
+	}
 }
 
 // TestConcurrent renders the same component from many goroutines; the engines are shared.
@@ -179,22 +211,3 @@ func BenchmarkWebservice(b *testing.B) {
 		}
 	}
 }
-
-func FuzzDecodeObjects(f *testing.F) {
-	f.Add([]byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\nkind: List\n"))
-	f.Add([]byte("a: &a [*a]\n"))
-	f.Add([]byte("--- \n\x00"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		objects, err := render.DecodeObjects("f.yaml", data)
-		if err != nil {
-			return
-		}
-		for _, o := range objects {
-			if o.GetKind() == "" || o.GetAPIVersion() == "" || o.GetName() == "" {
-				t.Errorf("object without identity: %v", o.Object)
-			}
-		}
-	})
-}
-
-var _ fs.FS = fstest.MapFS{}

@@ -1,170 +1,54 @@
 package render
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"slices"
-	"strings"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tradewind-dev/tradewind/sync/oam"
+	"github.com/tradewind-dev/tradewind/sync/render/internal/manifests"
+	"github.com/tradewind-dev/tradewind/sync/render/internal/problem"
+	"github.com/tradewind-dev/tradewind/sync/render/internal/template"
 )
-
-// Errors of a source that is there but has nothing to apply. Neither is ever taken for
-// "nothing is wanted": that would delete everything.
-var (
-	ErrPathNotFound = errors.New("path not found")
-	ErrEmpty        = errors.New("no Kubernetes objects")
-)
-
-// maxObjects bounds one component (security.md section 6).
-const maxObjects = 5000
-
-// kustomizationFiles are the names that make a folder a kustomization.
-var kustomizationFiles = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
 
 // fromTree reads the objects below the source's path.
-func (r *Renderer) fromTree(c oam.Component, rc Context, src *Source, tree fs.FS) (*Component, error) {
+func (r *Renderer) fromTree(ctx context.Context, c oam.Component, rc Context, src *Source, tree fs.FS) (*Component, error) {
 	if tree == nil {
 		return nil, &Error{Err: errors.New("no source tree was given")}
 	}
-	dir := path.Clean(strings.TrimPrefix(path.Join("/", src.Path), "/"))
-	if dir == "" {
-		dir = "."
-	}
-	if info, err := fs.Stat(tree, dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
-		return nil, &Error{Err: fmt.Errorf("%w: %q is not a folder at this commit", ErrPathNotFound, src.Path)}
-	} else if err != nil {
-		return nil, &Error{Err: fmt.Errorf("reading %s: %w", src.Path, err)}
-	}
-	w := &walker{tree: tree}
-	if err := w.walk(dir); err != nil {
+	out := &Component{Name: c.Name, Type: c.Type}
+	if err := r.checkProperties(ctx, c, out); err != nil {
 		return nil, err
 	}
-	if len(w.objects) == 0 {
-		return nil, &Error{Err: fmt.Errorf("%w below %q: to delete everything, remove the component", ErrEmpty, src.Path)}
+	for _, t := range c.Traits {
+		out.Hints = append(out.Hints, fmt.Sprintf("trait %s has no effect here: what comes from Git is applied as it stands", t.Type))
 	}
-	out := &Component{Name: c.Name, Type: c.Type, Objects: w.objects}
-	for i := range out.Objects {
-		r.own(&out.Objects[i], rc, src)
+	loaded, err := manifests.Load(ctx, tree, src.Path)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range loaded {
+		object := Object{Unstructured: o.Unstructured, Origin: o.File, Line: o.Line}
+		r.own(object, rc, src)
+		out.Objects = append(out.Objects, object)
 	}
 	return out, checkDuplicates(out.Objects)
 }
 
-// own gives an object from Git its namespace and the mark of whose path it comes from.
-func (r *Renderer) own(o *Object, rc Context, src *Source) {
-	if src.TargetNamespace != "" {
-		o.SetNamespace(src.TargetNamespace)
-	}
-	r.place(o.Unstructured, rc.Namespace)
-	labels := o.GetLabels()
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[oam.LabelSource] = rc.Namespace + "." + rc.AppName
-	setManagedBy(labels)
-	o.SetLabels(labels)
-}
-
-type objectID struct {
-	group, kind, namespace, name string
-}
-
-func checkDuplicates(objects []Object) error {
-	seen := map[objectID]string{}
-	for _, o := range objects {
-		gk := o.GroupVersionKind().GroupKind()
-		id := objectID{gk.Group, gk.Kind, o.GetNamespace(), o.GetName()}
-		if first, ok := seen[id]; ok {
-			return &Error{File: o.Origin, Err: fmt.Errorf("%s %s is defined here and in %s: keep one", gk.Kind, o.GetName(), first)}
-		}
-		seen[id] = o.Origin
-	}
-	return nil
-}
-
-// walker gathers the objects of a folder: a kustomization is built as a whole, other
-// folders give every YAML file below them.
-type walker struct {
-	tree    fs.FS
-	objects []Object
-}
-
-func (w *walker) walk(dir string) error {
-	entries, err := fs.ReadDir(w.tree, dir)
-	if err != nil {
-		return &Error{File: dir, Err: err}
-	}
-	for _, entry := range entries {
-		if slices.Contains(kustomizationFiles, entry.Name()) {
-			return w.kustomize(dir)
-		}
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
-	for _, entry := range entries {
-		name := path.Join(dir, entry.Name())
-		switch {
-		case ignored(entry.Name()):
-		case entry.IsDir():
-			err = w.walk(name)
-		case strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml"):
-			err = w.file(name)
-		}
+// checkProperties reports properties that the type's definition does not allow.
+func (r *Renderer) checkProperties(ctx context.Context, c oam.Component, out *Component) error {
+	def, _ := r.definitions.Definition(KindComponent, c.Type)
+	source := template.Template{Name: def.Name, Text: def.Template}
+	return r.engines.Do(ctx, func(e *template.Engine) error {
+		result, err := e.Evaluate(source, template.Input{Parameter: c.Properties, Context: map[string]any{}})
 		if err != nil {
 			return err
 		}
-	}
-	return nil
+		out.Hints = unread(def, c.Properties, e.Properties(source))
+		return result.Complete()
+	})
 }
 
-// ignored are the files and folders that belong to other tools, as Flux's sources leave
-// them out.
-func ignored(name string) bool {
-	switch name {
-	case ".git", ".github", ".circleci", ".gitmodules", ".travis.yml", ".gitlab-ci.yml", ".drone.yml", ".goreleaser.yml",
-		".sops.yaml", ".flux.yaml", "appveyor.yml", "cloudbuild.yaml":
-		return true
-	}
-	return strings.HasPrefix(name, "codeship")
-}
-
-func (w *walker) file(name string) error {
-	data, err := fs.ReadFile(w.tree, name)
-	if err != nil {
-		return &Error{File: name, Err: err}
-	}
-	decoded, err := DecodeObjects(name, data)
-	if err != nil {
-		return err
-	}
-	return w.add(name, decoded)
-}
-
-func (w *walker) add(origin string, decoded []*unstructured.Unstructured) error {
-	for _, u := range decoded {
-		w.objects = append(w.objects, Object{Unstructured: u, Origin: origin})
-	}
-	if len(w.objects) > maxObjects {
-		return &Error{File: origin, Err: fmt.Errorf("more than %d objects below one path: split it over several components", maxObjects)}
-	}
-	return nil
-}
-
-// checkObject is what an object from Git must have.
-func checkObject(u *unstructured.Unstructured) error {
-	if err := checkIdentity(u.Object); err != nil {
-		return err
-	}
-	if u.GetName() == "" {
-		return fmt.Errorf("%s has no metadata.name", u.GetKind())
-	}
-	if _, err := schema.ParseGroupVersion(u.GetAPIVersion()); err != nil {
-		return err
-	}
-	return nil
-}
+// place is where an object stands in the tree, for messages.
+func (o Object) place() string { return problem.Place(o.Origin, o.Line) }

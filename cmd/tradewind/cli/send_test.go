@@ -26,7 +26,7 @@ func receiver(t *testing.T, secret string) (address string, got chan webhook.Del
 		}
 		switch r.URL.Path {
 		case "/hooks/github/main":
-			if err := github.Verify(r.Header, body, []byte(secret), github.Algorithms); err != nil {
+			if err := github.Verify(r.Header, webhook.Body{body}, []byte(secret), github.Algorithms); err != nil {
 				http.Error(w, `{"error":"the signature is missing or does not fit"}`, http.StatusUnauthorized)
 				return
 			}

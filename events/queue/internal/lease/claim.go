@@ -104,9 +104,20 @@ func (c *Claim) Check(ctx context.Context) error {
 // Release gives the key up and leaves st for the next claim. It tries until ctx ends.
 // [ErrLost] says that somebody had taken the key over.
 func (c *Claim) Release(ctx context.Context, st State) error {
-	defer c.s.l.drop(c)
 	_, err := c.s.l.swap(ctx, claimRecord{V: version, Key: c.key, Nonce: rand.Text(), State: st}, c.token)
+	if err != nil && !errors.Is(err, ErrLost) {
+		c.Leave()
+		return err
+	}
+	c.s.l.drop(c)
 	return err
+}
+
+// Leave ends the claim for this process without releasing it: whoever finds the session
+// dead hands the key back.
+func (c *Claim) Leave() {
+	c.s.dirty.Store(true)
+	c.s.l.drop(c)
 }
 
 // read returns the key's record and its sequence, zero without one. It is the answer of

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,6 +27,7 @@ type Session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	kept   chan struct{} // closed when keep has ended
+	dirty  atomic.Bool   // a claim was left behind
 }
 
 // Open begins a session and keeps it until Close, or until it is lost.
@@ -113,7 +115,7 @@ func (s *Session) Close(ctx context.Context) error {
 	s.cancel(context.Canceled)
 	<-s.kept
 	s.l.mu.Lock()
-	clean := true
+	clean := !s.dirty.Load()
 	for _, c := range s.l.held {
 		clean = clean && c.s != s
 	}

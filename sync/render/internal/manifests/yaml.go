@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,17 +46,17 @@ func decode(file string, data []byte) (objects []Object, size int, err error) {
 			return nil, 0, yamlError(file, doc.line, err)
 		}
 		if size += len(raw); size > maxBytes {
-			return nil, 0, &problem.Error{File: file, Line: doc.line, Err: fmt.Errorf("more than %d MiB once its aliases are written out", maxBytes>>20)}
+			return nil, 0, &problem.Error{File: file, Line: doc.content(), Err: fmt.Errorf("more than %d MiB once its aliases are written out", maxBytes>>20)}
 		}
 		if bytes.Equal(raw, []byte("null")) {
 			continue
 		}
 		found, err := objectsOf(raw)
 		if err != nil {
-			return nil, 0, &problem.Error{File: file, Line: doc.line, Err: err}
+			return nil, 0, &problem.Error{File: file, Line: doc.content(), Err: err}
 		}
 		for _, u := range found {
-			objects = append(objects, Object{Unstructured: u, File: file, Line: doc.line})
+			objects = append(objects, Object{Unstructured: u, File: file, Line: doc.content()})
 		}
 	}
 	return objects, size, nil
@@ -139,8 +141,34 @@ func Identity(u *unstructured.Unstructured) error {
 	case u.GetGenerateName() != "":
 		return fmt.Errorf("%s uses metadata.generateName: give it a name, or every delivery would create another", u.GetKind())
 	}
-	_, err := schema.ParseGroupVersion(u.GetAPIVersion())
-	return err
+	if _, err := schema.ParseGroupVersion(u.GetAPIVersion()); err != nil {
+		return err
+	}
+	metadata, ok := u.Object["metadata"].(map[string]any)
+	if !ok && u.Object["metadata"] != nil {
+		return fmt.Errorf("metadata of %s is not an object", u.GetKind())
+	}
+	for _, field := range []string{"labels", "annotations"} {
+		if err := checkTexts("metadata."+field, metadata[field]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTexts refuses what cannot be a label or annotation; unstructured objects would
+// drop all of them without a word.
+func checkTexts(field string, value any) error {
+	texts, ok := value.(map[string]any)
+	if !ok && value != nil {
+		return fmt.Errorf("%s is not an object", field)
+	}
+	for _, key := range slices.Sorted(maps.Keys(texts)) {
+		if _, ok := texts[key].(string); !ok {
+			return fmt.Errorf("%s[%q]: %v given, string wanted: put it in quotes", field, key, texts[key])
+		}
+	}
+	return nil
 }
 
 func shallow(v any, depth int) bool {
@@ -166,7 +194,19 @@ func shallow(v any, depth int) bool {
 
 type document struct {
 	text []byte
-	line int // of its first line with content in the file, from 1
+	line int // of its first line in the file, from 1
+}
+
+// content is the line in the file where something stands that is no comment.
+func (d document) content() int {
+	line := d.line
+	for text := range bytes.Lines(d.text) {
+		if text = bytes.TrimSpace(text); len(text) > 0 && text[0] != '#' {
+			break
+		}
+		line++
+	}
+	return line
 }
 
 // documents splits at "---" lines and remembers where each part began, because the
@@ -182,7 +222,8 @@ func documents(data []byte) []document {
 	}
 	for text := range bytes.Lines(data) {
 		line++
-		if bytes.HasPrefix(text, []byte("---")) && len(bytes.TrimRight(text[3:], " \t\r\n")) == 0 || bytes.HasPrefix(text, []byte("--- ")) {
+		switch marker := string(bytes.TrimRight(text, " \t\r\n")); {
+		case marker == "---" || marker == "..." || bytes.HasPrefix(text, []byte("--- ")):
 			end(offset)
 			start, startLine = offset+3, line // what follows on the same line belongs to the document
 		}

@@ -64,6 +64,8 @@ func (r *Result) faults(err error) []string {
 		format, args := e.Msg()
 		at := userPath(path) + ": "
 		switch {
+		case strings.HasPrefix(format, "field not allowed") && r.wanted(path, "%s") != "":
+			// one branch does not allow it, another does
 		case strings.HasPrefix(format, "field not allowed"):
 			other = append(other, at+"is not a property of "+strconv.Quote(r.source.Name))
 		case !isGiven:
@@ -72,10 +74,11 @@ func (r *Result) faults(err error) []string {
 			// says only that some branch fails; the branches say which
 		default:
 			wanted := r.wanted(path, " given, %s wanted")
-			if wanted == "" {
-				wanted = ": " + fmt.Sprintf(format, args...)
+			fault := shown(path, given) + wanted
+			if kind := describe(given); wanted == "" || fault == kind+" given, "+kind+" wanted" {
+				fault = fmt.Sprintf(format, args...) // the kind is right, something in it is not
 			}
-			wrong = append(wrong, at+shown(path, given)+wanted)
+			wrong = append(wrong, at+fault)
 		}
 	}
 	if len(wrong) > 0 {
@@ -153,8 +156,17 @@ func (r *Result) wanted(path []string, form string) string {
 	return ""
 }
 
-// step goes one element down a schema, whatever kind of field declares it.
+// step goes one element down a schema, whatever kind of field declares it. Of the
+// branches of a disjunction the first that knows the element counts.
 func step(schema cue.Value, part string) cue.Value {
+	if op, branches := schema.Expr(); op == cue.OrOp {
+		for _, branch := range branches {
+			if v := step(branch, part); v.Exists() {
+				return v
+			}
+		}
+		return cue.Value{}
+	}
 	field := cue.Str(name(part))
 	selectors := []cue.Selector{field, field.Optional(), field.Required(), cue.AnyString}
 	if _, err := strconv.Atoi(part); err == nil {

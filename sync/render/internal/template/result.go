@@ -108,15 +108,15 @@ func (r *Result) Patch(base map[string]any) (map[string]any, error) {
 
 // PatchOutputs changes the objects made before that the template patches by their key;
 // keys that nothing made are ignored.
-func (r *Result) PatchOutputs(made map[string]map[string]any) error {
+func (r *Result) PatchOutputs(made map[string]any) error {
 	inherited := tagsOf(r.value.LookupPath(pathPatchOutputs))
 	return r.each(pathPatchOutputs, func(key string, v cue.Value) error {
-		base, ok := made[key]
+		base, ok := made[key].(map[string]any)
 		if !ok {
 			return nil
 		}
-		var err error
-		made[key], err = r.patched("patchOutputs."+key, base, v, inherited)
+		patched, err := r.patched("patchOutputs."+key, base, v, inherited)
+		made[key] = patched
 		return err
 	})
 }
@@ -172,4 +172,25 @@ func (r *Result) incomplete(field string, err error) error {
 		return missing
 	}
 	return r.explainAt(field, err)
+}
+
+// Properties are the names that a template's parameter declares, nil when it takes any.
+func (e *Engine) Properties(t Template) []string {
+	v, err := e.compile(t)
+	if err != nil {
+		return nil
+	}
+	parameter := v.LookupPath(pathParameter)
+	if parameter.LookupPath(cue.MakePath(cue.AnyString)).Exists() || parameter.IncompleteKind() != cue.StructKind {
+		return nil
+	}
+	fields, err := parameter.Fields(cue.Optional(true))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for fields.Next() {
+		names = append(names, fields.Selector().Unquoted())
+	}
+	return names
 }

@@ -1,0 +1,111 @@
+package apply
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tradewind-dev/tradewind/sync/oam"
+)
+
+type patchOp struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value,omitempty"`
+}
+
+// patch changes an Application as it was read: if anyone changed it since, another worker
+// that took over among them, the server refuses and the caller looks again.
+func (c *Cluster) patch(ctx context.Context, app *oam.Application, subresource []string, ops ...patchOp) error {
+	ops = append([]patchOp{{Op: "replace", Path: "/metadata/resourceVersion", Value: app.ResourceVersion}}, ops...)
+	fresh, err := c.patchApplication(ctx, app.Namespace, app.Name, types.JSONPatchType, ops, subresource...)
+	if err != nil {
+		return err
+	}
+	app.ResourceVersion, app.Generation, app.Finalizers = fresh.ResourceVersion, fresh.Generation, slices.Clone(fresh.Finalizers)
+	return nil
+}
+
+func (c *Cluster) patchApplication(ctx context.Context, namespace, name string, kind types.PatchType, patch any, subresource ...string) (*application, error) {
+	ref := applicationRef(namespace, name)
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a patch of %s: %w", ref, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	obj, err := c.dynamic.Resource(applicationResource).Namespace(namespace).
+		Patch(ctx, name, kind, body, metav1.PatchOptions{FieldManager: FieldOwner}, subresource...)
+	if err != nil {
+		return nil, classify(ref, "updating", err)
+	}
+	return c.applications.watch.Wrote(obj), nil
+}
+
+// WriteStatus stores status unless the Application has it already, and says whether it
+// wrote.
+func (c *Cluster) WriteStatus(ctx context.Context, app *oam.Application, status oam.Status) (bool, error) {
+	had, err := json.Marshal(app.Status)
+	if err != nil {
+		return false, fmt.Errorf("encoding the status of %s: %w", applicationRef(app.Namespace, app.Name), err)
+	}
+	wanted, err := json.Marshal(status)
+	if err != nil {
+		return false, fmt.Errorf("encoding the status of %s: %w", applicationRef(app.Namespace, app.Name), err)
+	}
+	if bytes.Equal(had, wanted) {
+		return false, nil
+	}
+	if err := c.patch(ctx, app, []string{"status"}, patchOp{Op: "add", Path: "/status", Value: json.RawMessage(wanted)}); err != nil {
+		return false, err
+	}
+	app.Status = *status.DeepCopy()
+	return true, nil
+}
+
+// SetFinalizer adds or removes our finalizer; it makes no request when that is so. With
+// ours goes the one by which a user keeps the objects: it is ours to honour.
+func (c *Cluster) SetFinalizer(ctx context.Context, app *oam.Application, present bool) error {
+	if slices.Contains(app.Finalizers, oam.Finalizer) == present {
+		return nil
+	}
+	finalizers := slices.DeleteFunc(slices.Clone(app.Finalizers), func(f string) bool {
+		return f == oam.Finalizer || f == oam.FinalizerOrphan && !present
+	})
+	if present {
+		finalizers = append(finalizers, oam.Finalizer)
+	}
+	if len(finalizers) == 0 {
+		return c.patch(ctx, app, nil, patchOp{Op: "remove", Path: "/metadata/finalizers"})
+	}
+	return c.patch(ctx, app, nil, patchOp{Op: "add", Path: "/metadata/finalizers", Value: finalizers})
+}
+
+// Annotate sets annotations of an Application and touches nothing else; an empty value
+// removes one.
+func (c *Cluster) Annotate(ctx context.Context, namespace, name string, annotations map[string]string) error {
+	return c.setMetadata(ctx, namespace, name, "annotations", annotations)
+}
+
+// Label sets labels of an Application and touches nothing else; an empty value removes
+// one.
+func (c *Cluster) Label(ctx context.Context, namespace, name string, labels map[string]string) error {
+	return c.setMetadata(ctx, namespace, name, "labels", labels)
+}
+
+func (c *Cluster) setMetadata(ctx context.Context, namespace, name, field string, values map[string]string) error {
+	patch := map[string]any{}
+	for k, v := range values {
+		patch[k] = v
+		if v == "" {
+			patch[k] = nil
+		}
+	}
+	_, err := c.patchApplication(ctx, namespace, name, types.MergePatchType, map[string]any{"metadata": map[string]any{field: patch}})
+	return err
+}
