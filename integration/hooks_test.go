@@ -131,7 +131,3 @@ func redeliver(ctx context.Context, s *story, _ *testscript.TestScript, c call) 
 	s.answered++
 	return answeredAs(d, c.args)
 }
-
-func postBadInput(context.Context, *story, *testscript.TestScript, call) error {
-	return errors.New("todo")
-}

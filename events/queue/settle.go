@@ -47,7 +47,7 @@ func (w *worker) execute(s *lease.Session, claim *lease.Claim, e entry, stored t
 
 	job := Job{Trigger: e.Trigger, Attempt: st.Attempt, Token: claim.Token(), claim: claim}
 	err := q.guard("key", string(e.Trigger.Key), func() error { return w.run(ctx, job) })
-	if cause := context.Cause(ctx); err != nil && (errors.Is(cause, lease.ErrLost) || errors.Is(cause, errShutdown)) {
+	if err != nil && (s.Lost().Err() != nil || errors.Is(context.Cause(ctx), errShutdown)) {
 		err = &interrupted{err}
 	}
 	w.settle(claim, st, err, began)

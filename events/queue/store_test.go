@@ -388,8 +388,8 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		"published_total{stored,source.pushed}": 0, "published_total{source.pushed,stored}": 1, "published_total{source.pushed,duplicate}": 1,
-		"published_total{source.pushed,error}": 0, "publish_duration_seconds{source.pushed}": 2,
+		"published_total{stored,source.pushed}": 1, "published_total{duplicate,source.pushed}": 1,
+		"published_total{error,source.pushed}": 0, "publish_duration_seconds{source.pushed}": 2,
 		"pending{router}": 1, "pending{now}": 1, "pending{later}": 0, "parked_events{work}": 0, "connected{}": 1,
 		"handled_total{work,drop}": 0, "reconnects_total{}": 0, "in_flight{router}": 0,
 	} {

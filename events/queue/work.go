@@ -236,23 +236,31 @@ func (w *worker) begin(s *lease.Session, msg jetstream.Msg, meta *jetstream.MsgM
 		w.giveBack(msg, meta, e.Trigger.Key, err)
 		return
 	}
-	ours, err := w.q.removeEntry(s.Lost(), meta.Sequence.Stream)
-	if err != nil || !ours {
-		st := claim.State()
-		st.Attempt--
-		if err != nil {
-			// It may be gone all the same, and with it the wish for a run.
-			w.q.log.Warn("look postponed", "key", string(e.Trigger.Key), "err", err)
-			if !w.arrange(e.Trigger.Key, func(ctx context.Context) error { return w.q.enqueue(ctx, []events.Trigger{e.Trigger}) }) {
-				claim.Leave()
-				return
-			}
-		}
-		w.release(claim, st)
+	// Not even the loss of the session ends this without an answer: a deletion that is
+	// still under way could hit the entry that a new trigger trusts in.
+	ours, err := w.q.removeEntry(w.final, meta.Sequence.Stream)
+	if err != nil {
+		claim.Leave()
+		return
+	}
+	if !ours || s.Lost().Err() != nil {
+		w.withdraw(claim, e.Trigger, ours)
 		return
 	}
 	_ = msg.Ack() // the entry is gone; this only ends the server's wait for an answer
 	w.execute(s, claim, e, meta.Timestamp)
+}
+
+// withdraw gives up a claim under which nothing was run. If the entry was ours to remove,
+// the wish it stood for is written again.
+func (w *worker) withdraw(claim *lease.Claim, t events.Trigger, again bool) {
+	st := claim.State()
+	st.Attempt--
+	if again && !w.arrange(t.Key, func(ctx context.Context) error { return w.q.enqueue(ctx, []events.Trigger{t}) }) {
+		claim.Leave()
+		return
+	}
+	w.release(claim, st)
 }
 
 func (w *worker) giveBack(msg jetstream.Msg, meta *jetstream.MsgMetadata, key events.Key, err error) {
@@ -276,7 +284,7 @@ func (q *Queue) removeEntry(ctx context.Context, seq uint64) (bool, error) {
 			return true, nil
 		}
 		if ctx.Err() != nil {
-			return false, fmt.Errorf("removing a work entry: %w", context.Cause(ctx))
+			return false, fmt.Errorf("removing a work entry: %w", ctx.Err())
 		}
 		refused := errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful)
 		unsure = unsure || !refused

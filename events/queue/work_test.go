@@ -370,13 +370,14 @@ func TestDropParksAndTriggerUnparks(t *testing.T) {
 	if err := q.Trigger(t.Context(), trigger("a")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "unparked by a trigger", func() bool { return len(list()) == 0 })
+	idle := func() bool { return q.leases.Holder(key) == nil && waiting(t, q) == 0 }
+	eventually(t, "unparked by a trigger", func() bool { return len(list()) == 0 && ran.count() == 2 && idle() })
 
 	broken.Store(true)
 	if err := q.Trigger(t.Context(), trigger("a")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "parked again", func() bool { return len(list()) == 1 })
+	eventually(t, "parked again", func() bool { return len(list()) == 1 && idle() })
 	broken.Store(false)
 	if err := q.Unpark(t.Context(), key); err != nil {
 		t.Fatal(err)

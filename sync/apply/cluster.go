@@ -59,8 +59,10 @@ type Cluster struct {
 	version   Version
 }
 
-// callTimeout bounds one request; watches have no bound.
-const callTimeout = 5 * time.Second
+const (
+	callTimeout  = 5 * time.Second // of one request; watches have no bound
+	readyTimeout = 2 * time.Second // a probe does not wait for long
+)
 
 // Connect makes the clients; it makes no request.
 func Connect(cfg Config, opts Options) (*Cluster, error) {
@@ -186,6 +188,8 @@ func (c *Cluster) Version() (Version, error) {
 
 // Ready says whether the API server answers.
 func (c *Cluster) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
 	_, err := c.askVersion(ctx)
 	return err
 }

@@ -302,7 +302,7 @@ func TestResumeRestartsTheClockOfAGroup(t *testing.T) {
 	r = begin(t, steps(spec))
 	r.wantNext("x")
 	r.now = noon.Add(50 * time.Second)
-	r.must(workflow.Resume(r.plan, r.st, "gate", r.now))
+	r.must(workflow.Resume(r.plan, r.st, "", r.now))
 	r.now = noon.Add(70 * time.Second)
 	r.wantNext("")
 	r.wantStates("failed: g=failed/Timeout[x=skipped/Skip gate=succeeded]")

@@ -59,7 +59,7 @@ type Leases struct {
 	mu    sync.Mutex // guards the maps; never held during a request
 	held  map[events.Key]*Claim
 	peers map[string]*peer
-	sweep bool // a session was found dead; its keys are to be handed back
+	sweep time.Time // when keys of the dead are next to be handed back; zero is never
 }
 
 // New prepares leases on the streams st. The callback orphan is told of each key whose
@@ -161,20 +161,38 @@ func (l *Leases) look(ctx context.Context) error {
 	if err := l.reap(ctx); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	sweep := l.sweep
-	l.sweep = false
-	l.mu.Unlock()
-	if !sweep {
+	if !l.sweepDue(time.Now()) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
-	if err := l.handBack(ctx); err != nil {
-		l.wantSweep()
-		return err
+	left, err := l.handBack(ctx)
+	if err != nil {
+		l.wantSweep(0)
+	} else if left > 0 {
+		// Handing back trusts in an entry that is there already, and a request of the
+		// dead one to remove it may still be under way. So again, until they are claimed.
+		l.wantSweep(l.cfg.Dead)
 	}
-	return nil
+	return err
+}
+
+func (l *Leases) sweepDue(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sweep.IsZero() || now.Before(l.sweep) {
+		return false
+	}
+	l.sweep = time.Time{}
+	return true
+}
+
+func (l *Leases) wantSweep(in time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at := time.Now().Add(in); l.sweep.IsZero() || at.Before(l.sweep) {
+		l.sweep = at
+	}
 }
 
 func (l *Leases) reap(ctx context.Context) error {
@@ -241,7 +259,9 @@ func (l *Leases) compare(all []found, now time.Time) []suspect {
 		}
 		if f.Dead && !p.dead {
 			p.dead = true
-			l.sweep = l.sweep || !f.Clean
+			if !f.Clean {
+				l.sweep = now
+			}
 		}
 	}
 	var suspects []suspect
@@ -274,27 +294,23 @@ func (l *Leases) bury(ctx context.Context, id string, seq uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.peers[id] = &peer{since: time.Now(), dead: true}
-	l.sweep = true
+	l.sweep = time.Now()
 	return nil
 }
 
-func (l *Leases) wantSweep() {
-	l.mu.Lock()
-	l.sweep = true
-	l.mu.Unlock()
-}
-
-// handBack reports the key of every claim whose session is dead. The claim itself stays:
-// the next one on the key overwrites it and counts the crash.
-func (l *Leases) handBack(ctx context.Context) error {
-	return layout.Scan(ctx, l.claims, layout.AllClaims, func(_ string, _ uint64, _ time.Time, data []byte) error {
+// handBack reports the key of every claim whose session is dead, and counts them. The
+// claim itself stays: the next one on the key overwrites it and counts the crash.
+func (l *Leases) handBack(ctx context.Context) (left int, err error) {
+	err = layout.Scan(ctx, l.claims, layout.AllClaims, func(_ string, _ uint64, _ time.Time, data []byte) error {
 		rec, err := decodeClaim(data)
 		if err != nil || rec.Session == "" || !l.dead(rec.Session) {
 			return nil //nolint:nilerr // an unreadable claim is met, and reported, by the next one on its key
 		}
+		left++
 		if err := l.orphan(ctx, rec.State); err != nil {
 			return fmt.Errorf("handing back key %s: %w", rec.Key, err)
 		}
 		return nil
 	})
+	return left, err
 }

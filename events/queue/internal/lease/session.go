@@ -42,7 +42,7 @@ func (l *Leases) Open(ctx context.Context) (*Session, error) {
 	s.ctx, s.cancel = context.WithCancelCause(l.ctx)
 	go s.keep(time.Now())
 	// Keys of workers that died while nobody watched are found now.
-	l.wantSweep()
+	l.wantSweep(0)
 	l.start.Do(func() { l.wg.Go(l.watch) })
 	select {
 	case l.kick <- struct{}{}:

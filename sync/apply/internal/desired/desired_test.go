@@ -128,14 +128,14 @@ func TestWithout(t *testing.T) {
 metadata: {name: a, annotations: {example.com/a.b: "1", example.com/a: "2"}}
 spec:
   replicas: 1
-  template: {spec: {containers: [{name: web, image: x, ports: [{containerPort: 80}]}, {name: other, image: y}]}}
+  template: {spec: {containers: [{name: web, image: x, ports: [{containerPort: 80}]}, {name: other, image: z}]}}
   hosts: [a, b]`
 	for path, want := range map[string]string{
-		".spec.replicas": `{"hosts":["a","b"],"template":{"spec":{"containers":[{"image":"x","name":"web","ports":[{"containerPort":80}]},{"image":"y","name":"other"}]}}}`,
-		`.spec.template.spec.containers[name="web"].image`:                                           `{"hosts":["a","b"],"replicas":1,"template":{"spec":{"containers":[{"name":"web","ports":[{"containerPort":80}]},{"image":"y","name":"other"}]}}}`,
+		".spec.replicas": `{"hosts":["a","b"],"template":{"spec":{"containers":[{"image":"x","name":"web","ports":[{"containerPort":80}]},{"image":"z","name":"other"}]}}}`,
+		`.spec.template.spec.containers[name="web"].image`:                                           `{"hosts":["a","b"],"replicas":1,"template":{"spec":{"containers":[{"name":"web","ports":[{"containerPort":80}]},{"image":"z","name":"other"}]}}}`,
 		`.spec.template.spec.containers[name="web"].ports[containerPort=80,protocol="TCP"].hostPort`: "",
-		`.spec.template.spec.containers[name="web"].ports[containerPort=80,protocol="TCP"]`:          `{"hosts":["a","b"],"replicas":1,"template":{"spec":{"containers":[{"image":"x","name":"web","ports":[]},{"image":"y","name":"other"}]}}}`,
-		`.spec.hosts[="a"]`: `{"hosts":["b"],"replicas":1,"template":{"spec":{"containers":[{"image":"x","name":"web","ports":[{"containerPort":80}]},{"image":"y","name":"other"}]}}}`,
+		`.spec.template.spec.containers[name="web"].ports[containerPort=80,protocol="TCP"]`:          `{"hosts":["a","b"],"replicas":1,"template":{"spec":{"containers":[{"image":"x","name":"web","ports":[]},{"image":"z","name":"other"}]}}}`,
+		`.spec.hosts[="a"]`: `{"hosts":["b"],"replicas":1,"template":{"spec":{"containers":[{"image":"x","name":"web","ports":[{"containerPort":80}]},{"image":"z","name":"other"}]}}}`,
 		".spec.replica":     "",
 		"spec":              "",
 		"":                  "",

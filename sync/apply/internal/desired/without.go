@@ -33,7 +33,9 @@ func without(value any, path string) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		for name, inner := range v {
+		names := slices.Sorted(maps.Keys(v))
+		for _, name := range slices.Backward(names) { // the longer of two first
+			inner := v[name]
 			after, ok := strings.CutPrefix(rest, name)
 			if !ok || after != "" && after[0] != '.' && after[0] != '[' {
 				continue

@@ -10,11 +10,14 @@ package template
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
 	cueerrors "cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/parser"
@@ -79,59 +82,122 @@ func (p *Pool) take() *Engine {
 			return e
 		}
 	}
-	return &Engine{ctx: cuecontext.New(), compiled: map[string]cue.Value{}}
+	return &Engine{ctx: cuecontext.New(), compiled: map[string]*compiled{}}
 }
 
 // Engine is one CUE context with the templates compiled in it.
 type Engine struct {
 	ctx      *cue.Context
-	compiled map[string]cue.Value // by text
+	compiled map[string]*compiled // by text
 	uses     int
+}
+
+// compiled is a template and what is known of it.
+type compiled struct {
+	value      cue.Value
+	properties []string // see [Engine.Properties]
+	context    []string // the fields of the context that it reads; nil means all
 }
 
 // engineUses bounds what an engine keeps: it never forgets a template it compiled nor a
 // field name it saw. BenchmarkEngineKeeps measures some tens of bytes per evaluation.
 const engineUses = 20_000
 
-// evaluate returns the template with parameter and context filled in. They go in
-// together and as Go values: one evaluation, and nothing stays behind in the context, as
-// compiled JSON would.
+// evaluate returns the template with parameter and context filled in: both at once, since
+// each filling evaluates the whole template.
 func (e *Engine) evaluate(t Template, in Input) (cue.Value, error) {
 	e.uses++
-	v, err := e.compile(t)
+	c, err := e.compile(t)
 	if err != nil {
-		return v, err
+		return cue.Value{}, err
 	}
-	data := map[string]any{"context": normalize(in.Context)}
+	data := map[string]any{"context": pick(in.Context, c.context)}
 	if in.Parameter != nil {
-		data["parameter"] = normalize(in.Parameter)
+		data["parameter"] = in.Parameter
 	}
-	return v.Unify(e.encode(data)), nil
+	return c.value.Unify(e.encode(data)), nil
 }
 
-func (e *Engine) encode(data any) cue.Value { return e.ctx.Encode(data, cue.NilIsAny(false)) }
-
-func (e *Engine) compile(t Template) (cue.Value, error) {
-	if v, ok := e.compiled[t.Text]; ok {
-		return v, nil
+// pick leaves out what is not asked for: most traits need the name of the component and
+// not the whole workload.
+func pick(from map[string]any, names []string) map[string]any {
+	if names == nil {
+		return from
 	}
-	// Templates mention context and parameter without declaring them.
-	file, err := parser.ParseFile(t.Name, t.Text+"\ncontext: _\nparameter: _\n", parser.ParseComments)
+	out := make(map[string]any, len(names))
+	for _, name := range names {
+		if value, ok := from[name]; ok {
+			out[name] = value
+		}
+	}
+	return out
+}
+
+func (e *Engine) compile(t Template) (*compiled, error) {
+	if c, ok := e.compiled[t.Text]; ok {
+		return c, nil
+	}
+	file, err := parser.ParseFile(t.Name, t.Text, parser.ParseComments)
 	if err != nil {
-		return cue.Value{}, compileError(t, err)
+		return nil, compileError(t, err)
+	}
+	// What a template mentions and leaves to us to give must be declared when it is
+	// parsed: the parser resolves references.
+	if file, err = parser.ParseFile(t.Name, t.Text+undeclared(file, "context", "parameter"), parser.ParseComments); err != nil {
+		return nil, compileError(t, err)
 	}
 	for spec := range file.ImportSpecs() {
 		path, err := strconv.Unquote(spec.Path.Value)
 		if first, _, _ := strings.Cut(path, "/"); err != nil || first == "tool" || strings.Contains(first, ".") {
-			return cue.Value{}, compileError(t, fmt.Errorf("import %s: only CUE's standard packages can be imported", spec.Path.Value))
+			return nil, compileError(t, fmt.Errorf("import %s: only CUE's standard packages can be imported", spec.Path.Value))
 		}
 	}
 	v := e.ctx.BuildFile(file)
 	if err := v.Err(); err != nil {
-		return v, compileError(t, err)
+		return nil, compileError(t, err)
 	}
-	e.compiled[t.Text] = v
-	return v, nil
+	c := &compiled{value: v, properties: declared(v.LookupPath(pathParameter)), context: fieldsOfContext(t.Text)}
+	e.compiled[t.Text] = c
+	return c, nil
+}
+
+var (
+	anyContext     = regexp.MustCompile(`\bcontext\b`)
+	fieldOfContext = regexp.MustCompile(`\bcontext\.([A-Za-z_]\w*)`)
+)
+
+// fieldsOfContext lists the fields that a template can read: those it names, when it
+// never speaks of the context as a whole.
+func fieldsOfContext(text string) []string {
+	names := []string{}
+	found := fieldOfContext.FindAllStringSubmatch(text, -1)
+	if len(found) != len(anyContext.FindAllString(text, -1)) {
+		return nil
+	}
+	for _, m := range found {
+		if !slices.Contains(names, m[1]) {
+			names = append(names, m[1])
+		}
+	}
+	return names
+}
+
+// undeclared are declarations of those names that are not fields of the template.
+func undeclared(file *ast.File, names ...string) string {
+	var missing strings.Builder
+	for _, name := range names {
+		if !slices.ContainsFunc(file.Decls, func(d ast.Decl) bool {
+			field, ok := d.(*ast.Field)
+			if !ok {
+				return false
+			}
+			label, _, _ := ast.LabelName(field.Label)
+			return label == name
+		}) {
+			missing.WriteString("\n" + name + ": _\n")
+		}
+	}
+	return missing.String()
 }
 
 func compileError(t Template, err error) *problem.Error {

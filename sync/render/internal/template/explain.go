@@ -142,11 +142,11 @@ func name(part string) string {
 // wanted says in form what the definition allows at a path, or "" when that cannot be
 // told.
 func (r *Result) wanted(path []string, form string) string {
-	schema, err := r.engine.compile(r.source)
+	c, err := r.engine.compile(r.source)
 	if err != nil {
 		return ""
 	}
-	schema = schema.LookupPath(pathParameter)
+	schema := c.value.LookupPath(pathParameter)
 	for _, part := range path[1:] {
 		schema = step(schema, part)
 	}

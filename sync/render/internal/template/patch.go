@@ -228,5 +228,5 @@ func indexByKey(items []any, want cue.Value, key string) int {
 // Combine merges two objects that were made separately but are the same one. Elements of
 // lists with an equal key are taken for the same; where the two differ it is an error.
 func (e *Engine) Combine(first, second map[string]any, key string) (map[string]any, error) {
-	return e.apply(first, e.encode(normalize(second)), tags{tagKey: key})
+	return e.apply(first, e.encode(second), tags{tagKey: key})
 }

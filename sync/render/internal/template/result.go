@@ -174,14 +174,20 @@ func (r *Result) incomplete(field string, err error) error {
 	return r.explainAt(field, err)
 }
 
-// Properties are the names that a template's parameter declares, nil when it takes any.
+// Properties are the names that a template's parameter declares, nil when it takes any
+// or when the choice between forms decides.
 func (e *Engine) Properties(t Template) []string {
-	v, err := e.compile(t)
+	c, err := e.compile(t)
 	if err != nil {
 		return nil
 	}
-	parameter := v.LookupPath(pathParameter)
-	if parameter.LookupPath(cue.MakePath(cue.AnyString)).Exists() || parameter.IncompleteKind() != cue.StructKind {
+	return c.properties
+}
+
+func declared(parameter cue.Value) []string {
+	op, _ := parameter.Expr()
+	takesAny := parameter.LookupPath(cue.MakePath(cue.AnyString)).Exists()
+	if op == cue.OrOp || takesAny || parameter.IncompleteKind() != cue.StructKind {
 		return nil
 	}
 	fields, err := parameter.Fields(cue.Optional(true))
