@@ -195,7 +195,7 @@ func cleanPath(escaped string) ([]string, error) {
 		switch part {
 		case "", ".":
 		case "..":
-			return nil, errors.New("the repository URL climbs with ..")
+			return nil, errors.New("the repository URL climbs out with .. in its path")
 		default:
 			parts = append(parts, part)
 		}

@@ -115,7 +115,7 @@ func TestRepoKeyRefuses(t *testing.T) {
 		host      = "the repository URL has no valid host name"
 		port      = "the repository URL has a port that is not from 1 to 65535"
 		escape    = "the repository URL has a broken percent-escape or hides a control character behind one"
-		climbs    = "the repository URL climbs with .."
+		climbs    = "the repository URL climbs out with .. in its path"
 		noRepo    = "the repository URL names a server but no repository"
 		overlong  = "the repository URL is longer than 2048 bytes"
 		canary    = "s3cret"

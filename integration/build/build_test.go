@@ -57,7 +57,9 @@ func TestFollow(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	p := newProgress("cluster", &out)
+	p.mu.Lock()
 	p.shown = time.Now() // say nothing that does not matter
+	p.mu.Unlock()
 	follow(strings.NewReader("go: downloading k8s.io/api v0.37.2\nk8s.io/api/core/v1\nk8s.io/api/apps/v1\n"+
 		"# k8s.io/api/apps/v1\n./x.go:1:2: undefined: y\n"), p)
 	p.end()

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -83,16 +84,26 @@ func (m module) compile(ctx context.Context, binary string, p *progress) error {
 		return err
 	}
 	counting, stop := context.WithCancel(ctx)
-	defer stop()
-	counter := time.AfterFunc(quick, func() {
-		before := p.count()
-		if stale, err := m.stale(counting); err == nil {
-			p.expect(before + stale)
-		} // else the build fails too, and says why
-	})
-	defer counter.Stop()
+	var counter sync.WaitGroup
+	counter.Go(func() { m.count(counting, p) })
 	follow(stderr, p)
-	return cmd.Wait()
+	err = cmd.Wait()
+	stop()
+	counter.Wait()
+	return err
+}
+
+// count finds out how much there is to do, unless the build ends before that matters.
+func (m module) count(ctx context.Context, p *progress) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(quick):
+	}
+	before := p.count()
+	if stale, err := m.stale(ctx); err == nil {
+		p.expect(before + stale)
+	} // else the build fails too, and says why
 }
 
 // stale counts the packages that the build cache does not have. It is close enough while

@@ -41,7 +41,7 @@ type controllers struct {
 
 // runControllers runs controllers of the controller-manager, as the controller-manager
 // wires them, and the simulator. Naming them one by one rather than running the whole
-// program saves a third of the build and most of the memory.
+// program saves building and running those that no test needs.
 func runControllers(ctx context.Context, l layout) error {
 	c, err := newControllers(l)
 	if err != nil {

@@ -11,6 +11,7 @@ package apply
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,16 @@ type ApplyOptions struct {
 	// Adopt takes over objects that exist and belong to no Application, as a Git syncer
 	// does; without it they are a conflict.
 	Adopt bool
+	// Allow, when set, decides by kind and effective namespace whether the Application
+	// may have an object there; its error is the object's failure.
+	Allow func(ObjectRef) error
+}
+
+func (o ApplyOptions) check(ctx context.Context) error {
+	if o.Check == nil {
+		return nil
+	}
+	return o.Check(ctx)
 }
 
 // task is one object on its way to the cluster.
@@ -45,7 +56,7 @@ type task struct {
 	mode  mode
 	at    int // in the receipt
 	owner Owner
-	adopt bool
+	opts  ApplyOptions
 }
 
 // Apply makes the items so: definitions and namespaces first, then the rest. Objects that
@@ -55,6 +66,9 @@ type task struct {
 func (c *Cluster) Apply(ctx context.Context, inv *Inventory, items []Item, opts ApplyOptions) (out ChangeSet, err error) {
 	begun := time.Now()
 	defer func() { c.metrics.observe(out, time.Since(begun)) }()
+	if err := c.widen(ctx, inv, items, opts); err != nil {
+		return nil, err
+	}
 	broken := false
 	for n, stage := range stages(items) {
 		at := len(out)
@@ -66,7 +80,7 @@ func (c *Cluster) Apply(ctx context.Context, inv *Inventory, items []Item, opts 
 		}
 		var todo []*task
 		for i, item := range stage {
-			t := &task{item: item, ref: c.canonical(RefOf(item.Object)), at: at + i, owner: inv.Owner, adopt: opts.Adopt}
+			t := &task{item: item, ref: c.canonical(RefOf(item.Object)), at: at + i, owner: inv.Owner, opts: opts}
 			action, err := c.look(ctx, t)
 			if action == Configured {
 				todo = append(todo, t) // until it is written, it was skipped
@@ -74,7 +88,7 @@ func (c *Cluster) Apply(ctx context.Context, inv *Inventory, items []Item, opts 
 				out[t.at].Action, out[t.at].Err = action, err
 			}
 		}
-		if err := c.applyStage(ctx, inv, items, todo, out, opts); err != nil {
+		if err := c.applyStage(ctx, todo, out, opts); err != nil {
 			return out, err
 		}
 		broken = n == firstStage && out.Err() != nil
@@ -82,13 +96,31 @@ func (c *Cluster) Apply(ctx context.Context, inv *Inventory, items []Item, opts 
 	return out, nil
 }
 
+// widen puts the items into the inventory before anything is written; not those that the
+// Application may not have, lest it claims objects of others.
+func (c *Cluster) widen(ctx context.Context, inv *Inventory, items []Item, opts ApplyOptions) error {
+	if opts.Allow != nil {
+		items = slices.DeleteFunc(slices.Clone(items), func(item Item) bool { return opts.Allow(c.canonical(RefOf(item.Object))) != nil })
+	}
+	if !inv.lacks(items) {
+		return nil
+	}
+	if err := opts.check(ctx); err != nil {
+		return err
+	}
+	return inv.Widen(ctx, items)
+}
+
 // look says what has to be done with an object, without a request: Configured means that
 // it has to be written.
 func (c *Cluster) look(ctx context.Context, t *task) (Action, error) {
+	if err := t.allowed(); err != nil {
+		return Failed, err
+	}
 	var err error
 	if t.kind, err = c.live.kind(ctx, t.ref.gvk()); err != nil {
 		if meta.IsNoMatchError(err) {
-			c.kinds.await(t.ref.gvk(), t.owner)
+			c.missing.add(t.ref.gvk(), t.owner)
 		}
 		return Failed, classify(t.ref, "applying", err)
 	}
@@ -110,6 +142,17 @@ func (c *Cluster) look(ctx context.Context, t *task) (Action, error) {
 	return Unchanged, nil
 }
 
+// allowed refuses what the Application may not have.
+func (t *task) allowed() error {
+	if t.opts.Allow == nil {
+		return nil
+	}
+	if err := t.opts.Allow(t.ref); err != nil {
+		return &Error{Reason: ReasonFailedApply, Ref: t.ref, Err: fmt.Errorf("applying %s: %w", t.ref, err)}
+	}
+	return nil
+}
+
 // isSo says that the live object has everything that is wanted, in the form wanted or in
 // the one the server gave it when we applied it.
 func (t *task) isSo() bool {
@@ -129,30 +172,18 @@ func (t *task) isSo() bool {
 }
 
 // applyStage writes what has to be written and waits until new kinds can be used.
-func (c *Cluster) applyStage(ctx context.Context, inv *Inventory, items []Item, todo []*task, out ChangeSet, opts ApplyOptions) error {
-	if len(todo) == 0 {
-		return nil
-	}
+func (c *Cluster) applyStage(ctx context.Context, todo []*task, out ChangeSet, opts ApplyOptions) error {
 	for from := 0; from < len(todo); from += batchSize {
-		if opts.Check != nil {
-			if err := opts.Check(ctx); err != nil {
-				return err
-			}
-		}
-		if from == 0 {
-			// All of it, so that one write of the inventory serves every stage.
-			if err := inv.Widen(ctx, items); err != nil {
-				return err
-			}
+		if err := opts.check(ctx); err != nil {
+			return err
 		}
 		var group errgroup.Group
 		group.SetLimit(inParallel)
 		for _, t := range todo[from:min(from+batchSize, len(todo))] {
 			group.Go(func() error {
 				change := &out[t.at]
-				if change.Action, change.Err = c.write(ctx, t); change.Err != nil {
-					change.Action = Failed
-				}
+				change.Action, change.Err = c.write(ctx, t)
+				change.Drift = change.Action == Configured && t.live.GetLabels()[oam.LabelRenderHash] == t.want.Hash
 				return nil
 			})
 		}
@@ -186,7 +217,7 @@ func (c *Cluster) established(ctx context.Context, t *task) error {
 		return late(why)
 	}
 	for _, gvk := range servedKinds(t.item.Object) {
-		if err := c.kinds.awaitKind(ctx, gvk); err != nil {
+		if err := c.kinds.AwaitServed(ctx, gvk); err != nil {
 			return late(gvk.Kind + " is not served yet")
 		}
 	}

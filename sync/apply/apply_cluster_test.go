@@ -360,3 +360,51 @@ func TestErrorsNameObjectAndField(t *testing.T) {
 		})
 	}
 }
+
+func TestAllowDecidesByKindAndPlace(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	items := f.items(t, "site", config+"\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: of-$NS, namespace: $NS}")
+	allow := func(ref apply.ObjectRef) error {
+		if ref.Namespace != f.ns {
+			return errors.New("outside of its namespace")
+		}
+		return nil
+	}
+	changes, err := f.Apply(t.Context(), f.inventory(t, "site"), items, apply.ApplyOptions{Allow: allow})
+	// Namespaces come first, and nothing is built on one that failed.
+	want := "Namespace $NS/of-$NS failed: applying Namespace of-$NS: outside of its namespace\nConfigMap $NS/config skipped\n"
+	if diff := cmp.Diff(want, receipt(f.ns, changes, err)); diff != "" {
+		t.Error(diff)
+	}
+	if got := f.entries(t, "site"); got != "config" {
+		t.Errorf("the inventory claims %q", got)
+	}
+}
+
+func TestDriftIsInTheReceipt(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	items := f.items(t, "site", config)
+	if changes, err := f.Apply(t.Context(), f.inventory(t, "site"), items, apply.ApplyOptions{}); err != nil || changes[0].Drift {
+		t.Errorf("creating: %+v %v", changes, err)
+	}
+	if err := f.kube.Patch(t.Context(), kube.Object{Kind: "ConfigMap", Namespace: f.ns, Name: "config"}, `{"data":{"a":"2"}}`); err != nil {
+		t.Fatal(err)
+	}
+	f.awaitLive(t, "site", apply.RefOf(items[0].Object), "data.a", "2")
+	changes, err := f.Apply(t.Context(), f.inventory(t, "site"), items, apply.ApplyOptions{})
+	if err != nil || !changes[0].Drift || changes[0].Action != apply.Configured {
+		t.Errorf("taking it back: %+v %v", changes, err)
+	}
+}
+
+func TestObjectThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	items := f.items(t, "site", strings.Replace(config, `"1"`, `"`+strings.Repeat("x", 1<<20)+`"`, 1))
+	want := "ConfigMap $NS/config failed: applying ConfigMap $NS/config: it takes 1024 KiB, at most 1024 KiB\n"
+	if diff := cmp.Diff(want, f.apply(t, "site", items)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -20,6 +20,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
+
+	"github.com/tradewind-dev/tradewind/sync/apply/internal/kinds"
 )
 
 // FieldOwner is the field manager of every server-side apply.
@@ -50,7 +52,8 @@ type Cluster struct {
 	metrics *metrics
 	dynamic dynamic.Interface
 
-	kinds        *kinds
+	kinds        *kinds.Kinds
+	missing      missing
 	applications *applications
 	trackers     *trackers
 	live         *live
@@ -100,7 +103,10 @@ func (c *Cluster) connect(restConfig *rest.Config) error {
 	if c.dynamic, err = dynamic.NewForConfigAndClient(restConfig, client); err != nil {
 		return err
 	}
-	if c.kinds, err = newKinds(c, restConfig, client); err != nil {
+	broke := func(err error) {
+		c.log.Debug("watch broke", "resource", "customresourcedefinitions", "err", plain(err))
+	}
+	if c.kinds, err = kinds.New(restConfig, client, broke); err != nil {
 		return err
 	}
 	if c.applications, err = newApplications(c); err != nil {
@@ -127,7 +133,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(c.log.Handler()))
 	var running sync.WaitGroup
 	c.live.start(ctx, &running)
-	running.Go(func() { c.kinds.run(ctx) })
+	running.Go(func() { c.kinds.Run(ctx, c.wakeWaiting) })
 	running.Go(func() { c.trackers.watch.Run(ctx) })
 	running.Go(func() { c.applications.watch.Run(ctx) })
 	<-ctx.Done()
@@ -195,7 +201,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 }
 
 func (c *Cluster) askVersion(ctx context.Context) (Version, error) {
-	info, err := c.kinds.serverVersion(ctx)
+	info, err := c.kinds.ServerVersion(ctx)
 	if err != nil {
 		return Version{}, classify(ObjectRef{Kind: "version"}, "asking the API server for its", err)
 	}

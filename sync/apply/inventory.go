@@ -73,14 +73,27 @@ func (c *Cluster) LoadInventory(owner Owner) (*Inventory, error) {
 }
 
 // Widen stores the union of what is owned and what is about to be applied. It makes no
-// request when nothing is new.
+// request when nothing is new. Apply does it, too; a caller that applies in several parts
+// may do it once for all of them.
 func (inv *Inventory) Widen(ctx context.Context, items []Item) error {
-	union := slices.Clone(inv.Entries)
+	union, changed := inv.union(items)
+	if !changed {
+		return nil
+	}
+	return inv.store(ctx, union)
+}
+
+func (inv *Inventory) lacks(items []Item) bool {
+	_, changed := inv.union(items)
+	return changed
+}
+
+func (inv *Inventory) union(items []Item) (union []Entry, changed bool) {
+	union = slices.Clone(inv.Entries)
 	at := map[ObjectRef]int{}
 	for i, e := range union {
 		at[inv.key(e.Ref())] = i
 	}
-	changed := false
 	for _, item := range items {
 		o := item.Object
 		key := inv.key(RefOf(o))
@@ -97,10 +110,7 @@ func (inv *Inventory) Widen(ctx context.Context, items []Item) error {
 		}
 		changed = true
 	}
-	if !changed {
-		return nil
-	}
-	return inv.store(ctx, union)
+	return union, changed
 }
 
 // key names an object whatever version or needless namespace it was written down with.

@@ -71,11 +71,11 @@ func (l *live) kind(ctx context.Context, gvk schema.GroupVersionKind) (*liveKind
 	k := l.kinds[gvk]
 	l.mu.Unlock()
 	if k == nil {
-		found, err := l.cluster.kinds.find(ctx, gvk)
+		found, err := l.cluster.kinds.Find(ctx, gvk)
 		if err != nil {
 			return nil, err
 		}
-		if k, err = l.watch(gvk, found.resource); err != nil {
+		if k, err = l.watch(gvk, found.Resource); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +129,7 @@ func (l *live) broke(gvk schema.GroupVersionKind, k *liveKind, err error) {
 	if l.kinds[gvk] == k {
 		delete(l.kinds, gvk)
 		k.stop()
-		l.cluster.kinds.outdated()
+		l.cluster.kinds.Outdated()
 	}
 }
 

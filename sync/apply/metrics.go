@@ -73,6 +73,9 @@ func (m *metrics) observe(changes ChangeSet, took time.Duration) {
 	result := "success"
 	for _, c := range changes {
 		m.objects.WithLabelValues(string(c.Action)).Inc()
+		if c.Drift {
+			m.drift.WithLabelValues(driftCorrected).Inc()
+		}
 		switch {
 		case c.Err == nil:
 		case IsRetryable(c.Err):

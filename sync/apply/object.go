@@ -86,6 +86,7 @@ const (
 type Change struct {
 	Ref    ObjectRef
 	Action Action
+	Drift  bool  // Configured because somebody else had changed it
 	Err    error // set when Failed
 }
 

@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/tradewind-dev/tradewind/sync/apply/internal/desired"
-	"github.com/tradewind-dev/tradewind/sync/oam"
 )
 
 // write sends one object: one request, unless somebody else is in the way.
@@ -31,9 +30,6 @@ func (c *Cluster) write(ctx context.Context, t *task) (Action, error) {
 	if applied == nil {
 		t.kind.Stopped(t.ref.Namespace, t.ref.Name)
 		return action, nil
-	}
-	if action == Configured && t.live.GetLabels()[oam.LabelRenderHash] == t.want.Hash {
-		c.metrics.drift.WithLabelValues(driftCorrected).Inc()
 	}
 	t.kind.remember(t.want, t.kind.Wrote(applied))
 	return action, nil
@@ -119,7 +115,13 @@ func classifyIf(ref ObjectRef, verb string, err error) error {
 	return classify(ref, verb, err)
 }
 
+// maxObject bounds what is sent; etcd takes no more than 1.5 MiB.
+const maxObject = 1 << 20
+
 func patch(ctx context.Context, client dynamic.ResourceInterface, ref ObjectRef, body []byte, force bool) (*unstructured.Unstructured, error) {
+	if len(body) > maxObject {
+		return nil, &Error{Reason: ReasonFailedApply, Ref: ref, Err: fmt.Errorf("applying %s: it takes %d KiB, at most %d KiB", ref, len(body)>>10, maxObject>>10)}
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return client.Patch(ctx, ref.Name, types.ApplyPatchType, body,
@@ -134,7 +136,7 @@ func (c *Cluster) mayWrite(t *task) error {
 	}
 	other, owned := ownerOf(t.live)
 	switch {
-	case owned && other.same(t.owner), !owned && t.adopt:
+	case owned && other.same(t.owner), !owned && t.opts.Adopt:
 		return nil
 	case !owned:
 		return &Error{Reason: ReasonConflictingOwner, Ref: t.ref, Err: fmt.Errorf("%s exists but is not managed by any Application", t.ref),

@@ -69,7 +69,7 @@ func TestParseRefuses(t *testing.T) {
 		"":                           "the repository URL has no valid host name",
 		"/*":                         "the repository URL has no valid host name",
 		"github.com":                 "the repository URL names a server but no repository",
-		"github.com/../*":            "the repository URL climbs with ..",
+		"github.com/../*":            "the repository URL climbs out with .. in its path",
 		"file:///srv/*":              "the repository URL is neither https, http, ssh nor git",
 	} {
 		_, err := Parse([]string{entry})

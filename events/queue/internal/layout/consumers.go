@@ -28,18 +28,18 @@ func (s Settings) lane(l Lane) jetstream.ConsumerConfig {
 	}
 }
 
-// consumer makes cfg's consumer if it is missing. An existing one is never touched:
+// ensure makes cfg's consumer if it is missing. An existing one is never touched:
 // changing a live consumer could make it forget what is in flight.
-func consumer(ctx context.Context, st jetstream.Stream, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+func ensure(ctx context.Context, st jetstream.Stream, cfg jetstream.ConsumerConfig) error {
 	name := st.CachedInfo().Config.Name
-	c, err := st.Consumer(ctx, cfg.Durable)
+	_, err := st.Consumer(ctx, cfg.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		c, err = st.CreateConsumer(ctx, cfg)
+		_, err = st.CreateConsumer(ctx, cfg)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("preparing consumer %s of stream %s: %w", cfg.Durable, name, err)
+		return fmt.Errorf("preparing consumer %s of stream %s: %w", cfg.Durable, name, err)
 	}
-	return c, nil
+	return nil
 }
 
 // Consumer binds to an existing consumer.

@@ -34,10 +34,12 @@ const (
 	sightingAge     = 30 * 24 * time.Hour
 	sessionAge      = time.Hour
 
-	// RouteWait and WorkWait are how long a delivery may stay unsettled before another
-	// consumer gets it. Work is settled before its run starts, so a short wait will do.
+	// RouteWait is how long a delivery of intake may stay unsettled before another
+	// consumer gets it.
 	RouteWait = 30 * time.Second
-	WorkWait  = 4 * time.Second
+	// WorkWait is the same for work, which is settled before its run starts, so a short
+	// wait will do.
+	WorkWait = 4 * time.Second
 
 	maxRouting = 256
 )
@@ -141,7 +143,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) (*Streams, 
 		if out.Intake[shard], err = s.stream(ctx, js, s.intake(shard)); err != nil {
 			return nil, err
 		}
-		if _, err := consumer(ctx, out.Intake[shard], s.router()); err != nil {
+		if err := ensure(ctx, out.Intake[shard], s.router()); err != nil {
 			return nil, err
 		}
 	}
@@ -158,7 +160,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) (*Streams, 
 		}
 	}
 	for _, lane := range Lanes() {
-		if _, err := consumer(ctx, out.Work, s.lane(lane)); err != nil {
+		if err := ensure(ctx, out.Work, s.lane(lane)); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package manifests
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -29,7 +30,7 @@ func (w *walker) kustomize(dir string) error {
 		return files.refused
 	}
 	if err != nil {
-		return &problem.Error{File: dir, Err: fmt.Errorf("building the kustomization: %s", problem.OneLine(err.Error()))}
+		return &problem.Error{File: dir, Err: fmt.Errorf("building the kustomization: %s", problem.OneLine(cause(err)))}
 	}
 	var objects []Object
 	size := 0
@@ -48,6 +49,24 @@ func (w *walker) kustomize(dir string) error {
 		}
 	}
 	return w.keep(dir, objects, size)
+}
+
+// cause is the inmost of Kustomize's reasons. It tries what a resource names as a file and
+// then as a folder, and reports both failures: the first, in quotes, counts for a file.
+func cause(err error) string {
+	message := err.Error()
+	const quote = "accumulation err='"
+	at := strings.LastIndex(message, quote)
+	if at < 0 {
+		return message
+	}
+	if asFile, _, ok := strings.Cut(message[at+len(quote):], "': must build at directory"); ok {
+		return asFile
+	}
+	if end := strings.LastIndex(message, "': "); end > at {
+		return message[end+len("': "):]
+	}
+	return message
 }
 
 // schemas guards the OpenAPI schema that Kustomize keeps in a variable of its own, for

@@ -66,8 +66,8 @@ func checkBytes(file string, data []byte) error {
 	if len(data) > maxBytes {
 		return &problem.Error{File: file, Err: fmt.Errorf("%d bytes: at most %d", len(data), maxBytes)}
 	}
-	if at := bytes.IndexByte(data, 0); at >= 0 {
-		return &problem.Error{File: file, Line: 1 + bytes.Count(data[:at], []byte("\n")), Err: errors.New("the file has a NUL byte, so it is not YAML")}
+	if before, _, found := bytes.Cut(data, []byte{0}); found {
+		return &problem.Error{File: file, Line: 1 + bytes.Count(before, []byte("\n")), Err: errors.New("the file has a NUL byte, so it is not YAML")}
 	}
 	return nil
 }

@@ -153,8 +153,10 @@ func (e *Engine) compile(t Template) (*compiled, error) {
 		}
 	}
 	v := e.ctx.BuildFile(file)
-	if err := v.Err(); err != nil {
-		return nil, compileError(t, err)
+	// A template without its data may well be incomplete; one that does not compile has
+	// no fields at all.
+	if !v.LookupPath(pathParameter).Exists() {
+		return nil, compileError(t, v.Err())
 	}
 	c := &compiled{value: v, properties: declared(v.LookupPath(pathParameter)), context: fieldsOfContext(t.Text)}
 	e.compiled[t.Text] = c

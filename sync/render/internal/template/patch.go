@@ -3,6 +3,7 @@ package template
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -80,9 +81,7 @@ func mergePatch(base, patch any) any {
 	}
 	out := map[string]any{}
 	if object, ok := base.(map[string]any); ok {
-		for k, v := range object {
-			out[k] = v
-		}
+		maps.Copy(out, object)
 	}
 	for k, v := range changes {
 		if v == nil {

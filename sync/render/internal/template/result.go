@@ -66,7 +66,11 @@ func (e *Engine) Value(t Template, in Input, field string) (any, bool) {
 
 // Complete reports the properties that are missing, used or not.
 func (r *Result) Complete() error {
-	if err := r.value.LookupPath(pathParameter).Validate(cue.Concrete(true)); err != nil {
+	parameter := r.value.LookupPath(pathParameter)
+	if parameter.IncompleteKind() == cue.TopKind { // none given and none declared
+		return nil
+	}
+	if err := parameter.Validate(cue.Concrete(true)); err != nil {
 		return r.explain(err)
 	}
 	return nil
