@@ -10,7 +10,7 @@ RACE := $(if $(shell command -v cc),-race)
 export GOFLAGS := -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build cluster unit lint vuln scenario update fuzz bench fmt
+.PHONY: help demo test build cluster unit lint vuln scenario update bench fmt
 
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,9 +44,6 @@ scenario: ## stories on the real cluster: make scenario RUN=<regexp>
 
 update: ## rewrite golden files; the diff is the review
 	$(GO) test ./sync/render/... ./handlers/... ./cmd/... -update
-
-fuzz: ## one minute for every parser of outside bytes
-	$(GO) run ./integration/build fuzz
 
 bench: ## measurements: make bench BENCH=<regexp>
 	$(GO) run ./integration/bench -bench '$(BENCH)'

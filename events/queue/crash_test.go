@@ -157,7 +157,7 @@ func (c *child) line(t *testing.T, prefix string) string {
 // it, and what was triggered runs.
 func TestKilledPublisherLosesNothing(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	c := startChild(t, "publish", dir, "")
 	accepted := map[string]bool{}
 	for len(accepted) < 150 {
@@ -205,7 +205,7 @@ func TestKilledPublisherLosesNothing(t *testing.T) {
 // kill -9 but for the last moments.
 func TestKilledRouterDoesNotRouteEverythingAgain(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	q := open(t, testConfig(dir))
 	var evs []events.Event
 	for i := range 200 {
@@ -245,7 +245,7 @@ func TestKilledRouterDoesNotRouteEverythingAgain(t *testing.T) {
 // sessions of the old one are dead.
 func TestKilledProcessIsTakenOverAtOnce(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	q := open(t, testConfig(dir))
 	if err := q.Trigger(t.Context(), trigger("a")); err != nil {
 		t.Fatal(err)
@@ -273,7 +273,7 @@ func TestKilledProcessIsTakenOverAtOnce(t *testing.T) {
 // does not happen.
 func TestCrashingKeyIsParked(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	q := open(t, testConfig(dir))
 	if err := q.Trigger(t.Context(), trigger("a")); err != nil {
 		t.Fatal(err)
@@ -312,7 +312,7 @@ func TestCrashingKeyIsParked(t *testing.T) {
 // external runs a server as a cluster's operator would.
 func external(t *testing.T) string {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, NoSigs: true})
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: storeDir(t), SyncAlways: true, NoSigs: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,7 +125,6 @@ func (q *Queue) revive() error {
 	if _, err := layout.Ensure(ctx, q.js, q.settings()); err != nil {
 		return err
 	}
-	q.back.send()
 	q.health.healthy()
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,18 @@ func testConfig(dir string) Config {
 		Delays: []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, time.Hour},
 		Renew:  100 * time.Millisecond, Stop: 600 * time.Millisecond, Dead: time.Second,
 	}
+}
+
+// storeDir is a directory in memory where there is one: most tests kill processes, not
+// machines, and would otherwise mostly wait for a disk.
+func storeDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "tradewind-queue-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func open(t testing.TB, cfg Config) *Queue {
@@ -118,7 +131,7 @@ func (r *runs) count() int { return len(r.jobs()) }
 
 func TestPublishDropsDuplicates(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	a, b := pushed("a", "h/r", "refs/heads/main", "1"), pushed("b", "h/r", "refs/heads/main", "2")
 	first, err := q.Publish(t.Context(), a, b)
 	if err != nil {
@@ -138,7 +151,7 @@ func TestPublishDropsDuplicates(t *testing.T) {
 
 func TestPublishRefuses(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	good := pushed("good", "h/r", "refs/heads/main", "1")
 	for _, tc := range []struct {
 		name, want string
@@ -170,7 +183,7 @@ func TestPublishRefuses(t *testing.T) {
 
 func TestNotStoredIsAnError(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	if err := q.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +203,7 @@ func TestNotStoredIsAnError(t *testing.T) {
 
 func TestFullIntakeRefusesAndIsNotReady(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig(t.TempDir())
+	cfg := testConfig(storeDir(t))
 	cfg.IntakeMaxBytes = minIntake
 	q := open(t, cfg)
 	pad := strings.Repeat("x", 60_000)
@@ -223,7 +236,7 @@ func TestFullIntakeRefusesAndIsNotReady(t *testing.T) {
 
 func TestRouteTriggersAndRecordsSightingsFirst(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	ctx := t.Context()
 	source := events.SourceKey("h/r", "refs/heads/main")
 	if s, err := q.Sighting(ctx, source); err != nil || s != (Sighting{}) {

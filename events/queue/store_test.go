@@ -34,7 +34,7 @@ func outcome(name string, stage events.Stage) events.Outcome {
 
 func TestOutcomesFromAnySequenceThenLive(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	all := []events.Outcome{outcome("a", events.StageFetch), outcome("b", events.StageFetch), outcome("a", events.StageApply)}
 	all[2].Message = strings.Repeat("ä", 2000)
 	for _, o := range all[:2] {
@@ -83,7 +83,7 @@ func TestOutcomesFromAnySequenceThenLive(t *testing.T) {
 // in the next life.
 func TestRestartKeepsEverything(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	q := open(t, testConfig(dir))
 	ctx := t.Context()
 	source := events.SourceKey("h/r", "refs/heads/main")
@@ -145,7 +145,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 // a full disk; nothing is lost and nobody has to open the queue again.
 func TestServerRestartInPlace(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	c := newChecker(t)
 	var routed atomic.Int32
 	during(t, func(ctx context.Context) error { return q.Work(ctx, 4, c.run) })
@@ -173,7 +173,7 @@ func TestServerRestartInPlace(t *testing.T) {
 // unready and restart the embedded server, which then stores again.
 func TestUnansweredPublishesHealTheServer(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	for range maxUnanswered {
 		q.health.note(context.DeadlineExceeded)
 	}
@@ -193,7 +193,7 @@ func TestUnansweredPublishesHealTheServer(t *testing.T) {
 // TestStolenClaimFailsTheCheck: whoever overwrites the claim, the late one is told.
 func TestStolenClaimFailsTheCheck(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	checks := make(chan error, 2)
 	during(t, func(ctx context.Context) error {
 		return q.Work(ctx, 1, func(ctx context.Context, j Job) error {
@@ -226,7 +226,7 @@ func TestStolenClaimFailsTheCheck(t *testing.T) {
 // after it is worked on.
 func TestOddMessagesAreParked(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	ctx := t.Context()
 	key := events.AppKey("default", "a")
 	for _, m := range []struct{ subject, data string }{
@@ -296,7 +296,7 @@ func TestOddMessagesAreParked(t *testing.T) {
 // what it cannot read.
 func TestClaimOfNewerVersionIsRespected(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	key := events.AppKey("default", "a")
 	ack, err := q.js.Publish(t.Context(), layout.Claim(key), []byte(`{"v":2,"key":"app/default/a","holder":["new"]}`))
 	if err != nil {
@@ -317,7 +317,7 @@ func TestClaimOfNewerVersionIsRespected(t *testing.T) {
 
 func TestLanesAreFair(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	gate := make(chan struct{})
 	var ran runs
 	for i := range 40 {
@@ -351,7 +351,7 @@ func TestLanesAreFair(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewPedanticRegistry()
-	q, err := Open(t.Context(), testConfig(t.TempDir()), Options{Registerer: reg})
+	q, err := Open(t.Context(), testConfig(storeDir(t)), Options{Registerer: reg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -433,9 +433,10 @@ func TestStreamSettingsAreVerified(t *testing.T) {
 			Duplicates: 10 * time.Minute, AllowDirect: true, Replicas: 1, MaxBytes: 1 << 20,
 		}
 		tc.change(&bad)
-		if _, err := js.CreateStream(t.Context(), bad); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, "the name is free again", func() bool {
+			_, err := js.CreateStream(t.Context(), bad)
+			return err == nil
+		})
 		_, err := Open(t.Context(), cfg, Options{})
 		if want := "opening the queue: stream TW_INTAKE_0: " + tc.field + " differs"; err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v", tc.field, err)
@@ -444,7 +445,13 @@ func TestStreamSettingsAreVerified(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	open(t, cfg) // made anew
+	eventually(t, "the name is free again", func() bool { // and all streams are made
+		q, err := Open(t.Context(), cfg, Options{})
+		if err == nil {
+			closeQueue(t, q)
+		}
+		return err == nil
+	})
 	open(t, cfg) // and found good
 }
 
@@ -514,7 +521,7 @@ func TestConfigValidate(t *testing.T) {
 
 func TestCloseEndsEverything(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	var ended atomic.Int32
 	for _, call := range []func() error{
 		func() error { return q.Work(context.Background(), 1, func(context.Context, Job) error { return nil }) },

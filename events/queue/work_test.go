@@ -118,7 +118,7 @@ func (c *checker) run(ctx context.Context, j Job) error {
 // The last trigger of each key is followed by a run, and no two runs of a key overlap.
 func TestNoTriggerIsLost(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	c := newChecker(t)
 	for range 3 {
 		during(t, func(ctx context.Context) error { return q.Work(ctx, 4, c.run) })
@@ -132,7 +132,7 @@ func TestNoTriggerIsLost(t *testing.T) {
 // key's life, a hundred times.
 func TestNoTriggerIsLostWithSessions(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	c := newChecker(t)
 	workers := make([]*worker, 3)
 	for i := range workers {
@@ -164,7 +164,7 @@ func spin(d time.Duration) { <-time.After(d) }
 // causes a run that begins after it.
 func TestTriggerDuringRunIsFollowedByOne(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	var begun atomic.Int64
 	gate := make(chan struct{})
 	during(t, func(ctx context.Context) error {
@@ -213,7 +213,7 @@ func waiting(t *testing.T, q *Queue) int {
 
 func TestHotKeyHasOneRunAndOneWaiting(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	c := newChecker(t)
 	during(t, func(ctx context.Context) error {
 		return q.Work(ctx, 4, func(ctx context.Context, j Job) error {
@@ -241,7 +241,7 @@ func TestHotKeyHasOneRunAndOneWaiting(t *testing.T) {
 
 func TestErrorIsRetriedByTheTable(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig(t.TempDir())
+	cfg := testConfig(storeDir(t))
 	cfg.Delays = []time.Duration{20 * time.Millisecond} // the last delay repeats
 	q := open(t, cfg)
 	var ran runs
@@ -277,16 +277,17 @@ func TestErrorIsRetriedByTheTable(t *testing.T) {
 
 func TestRetryAfterOverridesTheTable(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig(t.TempDir())
+	cfg := testConfig(storeDir(t))
 	cfg.Delays = []time.Duration{time.Hour}
 	q := open(t, cfg)
 	var at [2]time.Time
 	var n atomic.Int32
 	during(t, func(ctx context.Context) error {
 		return q.Work(ctx, 1, func(context.Context, Job) error {
-			i := n.Add(1)
-			at[i-1] = time.Now()
-			if i == 1 {
+			i := n.Load()
+			at[i] = time.Now()
+			n.Add(1)
+			if i == 0 {
 				return events.RetryAfter(700*time.Millisecond, errors.New("later"))
 			}
 			return nil
@@ -303,7 +304,7 @@ func TestRetryAfterOverridesTheTable(t *testing.T) {
 
 func TestTriggerOverridesBackOff(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig(t.TempDir())
+	cfg := testConfig(storeDir(t))
 	cfg.Delays = []time.Duration{time.Hour}
 	q := open(t, cfg)
 	var ran runs
@@ -331,7 +332,7 @@ func TestTriggerOverridesBackOff(t *testing.T) {
 
 func TestDropParksAndTriggerUnparks(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	var broken atomic.Bool
 	broken.Store(true)
 	var ran runs
@@ -390,7 +391,7 @@ func TestDropParksAndTriggerUnparks(t *testing.T) {
 
 func TestPanicIsAnError(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	var ran runs
 	during(t, func(ctx context.Context) error {
 		return q.Work(ctx, 1, func(_ context.Context, j Job) error {
@@ -408,7 +409,7 @@ func TestPanicIsAnError(t *testing.T) {
 
 func TestTimers(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := storeDir(t)
 	q := open(t, testConfig(dir))
 	// The later request replaces the earlier, and survives a restart.
 	soon := time.Now().Add(1500 * time.Millisecond)
@@ -444,7 +445,7 @@ func TestTimers(t *testing.T) {
 
 func TestShutdownLetsRunsFinish(t *testing.T) {
 	t.Parallel()
-	q := open(t, testConfig(t.TempDir()))
+	q := open(t, testConfig(storeDir(t)))
 	begun, finish := make(chan struct{}), make(chan struct{})
 	var cause error
 	stop := during(t, func(ctx context.Context) error {
@@ -471,7 +472,7 @@ func TestShutdownLetsRunsFinish(t *testing.T) {
 
 func TestShutdownCancelsAfterGraceAndRepeats(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig(t.TempDir())
+	cfg := testConfig(storeDir(t))
 	cfg.Grace = 50 * time.Millisecond
 	q := open(t, cfg)
 	begun := make(chan struct{})

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tradewind-dev/tradewind/sync/oam"
@@ -146,7 +147,11 @@ func liveObjects(t *testing.T, data []byte) render.Live {
 	var all []*unstructured.Unstructured
 	for doc := range strings.SplitSeq(string(data), "\n---\n") {
 		u := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(doc), &u.Object); err != nil {
+		raw, err := yaml.YAMLToJSON([]byte(doc))
+		if err == nil {
+			err = utiljson.Unmarshal(raw, &u.Object)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, u)

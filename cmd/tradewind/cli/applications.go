@@ -55,6 +55,7 @@ func (f *clusterFlags) target(arg string) (namespace, name string, err error) {
 }
 
 // find reads one Application; the error of one that is not there offers the nearest name.
+// One whose spec does not fit comes with that error, for its status.
 func find(ctx context.Context, apps applications, namespace, name string) (*oam.Application, error) {
 	app, err := apps.GetApplication(ctx, namespace, name)
 	if err == nil || !apierrors.IsNotFound(err) {
@@ -89,7 +90,7 @@ func notInstalled(err error) error {
 	}
 	return &exitError{
 		code: exitFailure, err: fmt.Errorf("the cluster does not know the kind %s %s", oam.APIVersion, oam.Kind),
-		hint: "is this the right cluster? Tradewind is installed with the manifests in deployments/",
+		hint: "is this the right cluster? kubectl apply --server-side -k deployments/crds installs the definitions",
 	}
 }
 

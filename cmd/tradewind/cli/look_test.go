@@ -286,6 +286,17 @@ Services:
 	}
 }
 
+// TestStatusOfADocumentThatDoesNotFit shows what there is, and why it is not more.
+func TestStatusOfADocumentThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	app := myApp()
+	app.Spec = oam.Spec{}
+	app.Status.Workflow, app.Status.Phase = nil, oam.PhaseRendering
+	args := []string{"status", "my-app"}
+	p, code := look(t, shelf{apps: []*oam.Application{app}, err: errors.New("parsing Application my-app: spec.components: string given, list wanted")}, nil, args...)
+	golden(t, "status-misfit", p.transcript(args, code))
+}
+
 func TestColourIsForTerminals(t *testing.T) {
 	t.Parallel()
 	for _, environ := range [][]string{nil, {"NO_COLOR=1"}, {"TERM=dumb"}} {

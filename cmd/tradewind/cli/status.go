@@ -70,13 +70,14 @@ func status(ctx context.Context, e *env, connect connector, o statusOptions, arg
 		return err
 	}
 	app, err := find(ctx, apps, namespace, name)
-	if err != nil {
+	if app == nil {
 		return err
 	}
 	if o.output == outTable {
-		_, err = io.WriteString(e.stdout, statusText(app, paint))
+		_, writeErr := io.WriteString(e.stdout, statusText(app, paint))
+		err = cmp.Or(writeErr, err)
 	} else {
-		err = writeDocument(e.stdout, o.output, bare(app))
+		err = cmp.Or(writeDocument(e.stdout, o.output, bare(app)), err)
 	}
 	if err == nil && !healthyApp(app) {
 		err = &exitError{code: exitDifferent, quiet: true, err: errUnhealthy}

@@ -1,7 +1,6 @@
 package template
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -9,8 +8,6 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
 // tags are the "+key=value" comments of a field that steer how it is patched. A line
@@ -60,9 +57,24 @@ func (e *Engine) apply(base map[string]any, patch cue.Value, inherited tags) (ma
 		merged, _ := mergePatch(base, value).(map[string]any)
 		return merged, nil
 	case strategyJSON:
-		return jsonPatch(base, patch.LookupPath(cue.ParsePath("operations")))
+		return asObject(operations(base, patch))
 	}
-	merged, err := e.merge("", base, patch, inherited[tagKey])
+	return asObject(e.merge("", base, patch, inherited[tagKey]))
+}
+
+func operations(base map[string]any, patch cue.Value) (any, error) {
+	value, err := export(patch.LookupPath(cue.ParsePath("operations")))
+	if err != nil {
+		return nil, err
+	}
+	list, ok := value.([]any)
+	if !ok {
+		return nil, fmt.Errorf("operations: %s given, list wanted", describe(value))
+	}
+	return jsonPatch(base, list)
+}
+
+func asObject(merged any, err error) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -91,27 +103,6 @@ func mergePatch(base, patch any) any {
 		}
 	}
 	return out
-}
-
-// jsonPatch is RFC 6902.
-func jsonPatch(base map[string]any, operations cue.Value) (map[string]any, error) {
-	ops, err := operations.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	decoded, err := jsonpatch.DecodePatch(ops)
-	if err != nil {
-		return nil, err
-	}
-	doc, err := json.Marshal(base)
-	if err != nil {
-		return nil, err
-	}
-	if doc, err = decoded.Apply(doc); err != nil {
-		return nil, err
-	}
-	var out map[string]any
-	return out, utiljson.Unmarshal(doc, &out)
 }
 
 // merge returns base with patch merged in. patchKey is inherited from a field above.

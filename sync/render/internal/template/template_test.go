@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tradewind-dev/tradewind/sync/render/internal/template"
@@ -31,13 +32,17 @@ func evaluate(tb testing.TB, text, parameters string, f func(*template.Result) e
 func object(tb testing.TB, text string) map[string]any {
 	tb.Helper()
 	var out map[string]any
-	if err := yaml.Unmarshal([]byte(text), &out); err != nil {
+	raw, err := yaml.YAMLToJSON([]byte(text))
+	if err == nil {
+		err = utiljson.Unmarshal(raw, &out)
+	}
+	if err != nil {
 		tb.Fatal(err)
 	}
 	return out
 }
 
-// asJSON makes numbers comparable: decoders of YAML and of JSON disagree about them.
+// asJSON is for messages that can be read.
 func asJSON(tb testing.TB, v any) string {
 	tb.Helper()
 	raw, err := json.MarshalIndent(v, "", " ")
@@ -73,11 +78,11 @@ func TestPatch(t *testing.T) {
 		{"open does nothing", "patch: {\n// +patchStrategy=open\nm: 2}", "", "b: 1", "{b: 1, m: 2}"},
 		{"a merge patch: null removes", "// +patchStrategy=jsonMergePatch\npatch: {a: null, b: {c: 2, d: null}, l: [3]}", "", "{a: 1, b: {c: 1, d: 1, e: 1}, l: [1, 2]}", "{b: {c: 2, e: 1}, l: [3]}"},
 		{"a JSON patch", "// +patchStrategy=jsonPatch\npatch: {operations: [{op: \"replace\", path: \"/a\", value: 2}, {op: \"add\", path: \"/l/-\", value: 3}]}", "", "{a: 1, l: [1]}", "{a: 2, l: [1, 3]}"},
-		{"a JSON patch of what is not there", "// +patchStrategy=jsonPatch\npatch: {operations: [{op: \"replace\", path: \"/b\", value: 2}]}", "", "{a: 1}", "error: patch: replace operation does not apply: doc is missing key: /b: missing value"},
+		{"a JSON patch of what is not there", "// +patchStrategy=jsonPatch\npatch: {operations: [{op: \"replace\", path: \"/b\", value: 2}]}", "", "{a: 1}", `error: patch: operations[0]: there is no "b"`},
 		{"no patch", `outputs: {}`, "", "{a: 1}", "{a: 1}"},
 		{"not complete", `parameter: {m: int}, patch: {m: parameter.m}`, "{}", "{a: 1}", "error: properties.m: is required: want whole number"},
 		{"in a condition", "if parameter.on {\npatch: {\n// +patchStrategy=retainKeys\nm: 2}}\nparameter: {on: bool}", "'on': true", "m: 1", "m: 2"},
-		{"large numbers stay whole", `patch: {m: 4611686018427387904}`, "", "{b: 1}", "{b: 1, m: 4611686018427387904}"},
+		{"large numbers stay whole", `patch: {m: 4611686018427387905, isOdd: context.name == "web"}`, "", "{}", "{isOdd: true, m: 4611686018427387905}"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,7 +147,7 @@ output: {image: parameter.image, if parameter.must != _|_ {must: parameter.must.
 		{"the kind", text, "image: 7", "properties.image: 7 given, string wanted"},
 		{"the choice", text, "{image: x, kind: C}", `properties.kind: "C" given, "A" or "B" wanted`},
 		{"one of two kinds", text, "{image: x, either: [1]}", `properties.either: list given, whole number or string wanted`},
-		{"the bounds", text, "{image: x, size: 11}", "properties.size: 11 given, int & >=1 & <=10 wanted"},
+		{"the bounds", text, "{image: x, size: 11}", "properties.size: 11 given, uint & >=1 & <=10 wanted"},
 		{"in a list, and in a map", text, `{image: x, ports: [{port: 80}, {port: http, protocol: ICMP}], labels: {"a/b": 1}}`,
 			`properties.labels["a/b"]: 1 given, string wanted; properties.ports[1].port: "http" given, whole number wanted; properties.ports[1].protocol: "ICMP" given, "TCP" or "UDP" wanted`},
 		{"a value that may be secret is not repeated", text, "{image: x, env: [{name: PASSWORD, value: 12345}]}", "properties.env[0].value: number given, string wanted"},
@@ -153,7 +158,7 @@ output: {image: parameter.image, if parameter.must != _|_ {must: parameter.must.
 		{"the template is wrong", `parameter: {}, output: {a: 1, a: 2}`, "{}", `output.a: definition "test": conflicting values 2 and 1`},
 		{"the template does not end", `parameter: {}, output: a: context.nope`, "{}", `output.a: definition "test": undefined field: nope`},
 		{"not an object", `parameter: {}, output: 7`, "{}", `output: number given, an object wanted`},
-		{"not CUE", `output: {`, "{}", `compiling definition "test": expected '}', found 'EOF': test:1:11`},
+		{"not CUE", `output: {`, "{}", `compiling definition "test": expected '}', found 'EOF': test:1:10`},
 		{"a command", `import "tool/exec", output: {}`, "{}", `compiling definition "test": import "tool/exec": only CUE's standard packages can be imported`},
 		{"a module", `import "example.com/x", output: {}`, "{}", `compiling definition "test": import "example.com/x": only CUE's standard packages can be imported`},
 		{"too many to list", `parameter: [string]: string, output: {}`, "{a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1}",
@@ -238,5 +243,48 @@ func TestPool(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that the wait was given up", err)
+	}
+}
+
+// TestJSONPatch follows the examples of RFC 6902, appendix A, where they say something
+// that the others do not.
+func TestJSONPatch(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ doc, operations, want string }{
+		{"{foo: bar}", "[{op: add, path: /baz, value: qux}]", "{foo: bar, baz: qux}"},
+		{"{foo: [bar, baz]}", "[{op: add, path: /foo/1, value: qux}]", "{foo: [bar, qux, baz]}"},
+		{"{foo: [bar, qux, baz]}", "[{op: remove, path: /foo/1}]", "{foo: [bar, baz]}"},
+		{"{foo: {bar: baz, waldo: fred}, qux: {corge: grault}}", "[{op: move, from: /foo/waldo, path: /qux/thud}]", "{foo: {bar: baz}, qux: {corge: grault, thud: fred}}"},
+		{"{foo: [all, grass, cows, eat]}", "[{op: move, from: /foo/1, path: /foo/3}]", "{foo: [all, cows, eat, grass]}"},
+		{"{baz: qux, foo: [a, 2, c]}", "[{op: test, path: /baz, value: qux}, {op: test, path: /foo/1, value: 2}]", "{baz: qux, foo: [a, 2, c]}"},
+		{"{baz: qux}", "[{op: test, path: /baz, value: bar}]", `error: patch: operations[0]: test: "/baz" is qux`},
+		{"{foo: bar}", "[{op: add, path: /baz/bat, value: qux}]", `error: patch: operations[0]: there is no "baz"`},
+		{"{/: 9, ~1: 10}", "[{op: test, path: /~01, value: 10}, {op: replace, path: /~1, value: 8}]", "{/: 8, ~1: 10}"},
+		{"{foo: [bar]}", "[{op: add, path: /foo/-, value: [abc]}]", "{foo: [bar, [abc]]}"},
+		{"{foo: [bar]}", "[{op: add, path: /foo/2, value: x}]", `error: patch: operations[0]: "2" cannot be added to list`},
+		{"{foo: [bar]}", "[{op: replace, path: /foo/-1, value: x}]", `error: patch: operations[0]: there is no "-1"`},
+		{"{foo: [bar]}", "[{op: remove, path: /foo/00}]", `error: patch: operations[0]: there is no "00"`},
+		{"{a: {b: 1}}", "[{op: copy, from: /a, path: /c}, {op: replace, path: /c/b, value: 2}]", "{a: {b: 1}, c: {b: 2}}"},
+		{"{a: {b: 1}}", "[{op: move, from: /a, path: /a/c}]", `error: patch: operations[0]: move: "/a/c" is inside of "/a"`},
+		{"{a: 1}", "[{op: replace, path: '', value: {b: 2}}]", "{b: 2}"},
+		{"{a: 1}", "[{op: remove, path: ''}]", "error: patch: nothing given, an object wanted"},
+		{"{a: 1}", "[{op: add, path: /b}]", "error: patch: operations[0]: add: value is required"},
+		{"{a: 1}", "[{op: merge, path: /b}]", `error: patch: operations[0]: op "merge": want add, remove, replace, move, copy or test`},
+		{"{a: 1}", "[{op: remove, path: b}]", "error: patch: operations[0]: path b: want a JSON pointer, such as /spec/replicas"},
+		{"{a: 1}", "x", "error: patch: operations: string given, list wanted"},
+	}
+	for _, tt := range tests {
+		var got map[string]any
+		err := evaluate(t, "// +patchStrategy=jsonPatch\npatch: parameter", "operations: "+tt.operations, func(r *template.Result) (err error) {
+			got, err = r.Patch(object(t, tt.doc))
+			return err
+		})
+		if want, ok := strings.CutPrefix(tt.want, "error: "); ok || err != nil {
+			if fmt.Sprint(err) != want {
+				t.Errorf("%s: error\n got %v\nwant %s", tt.operations, err, want)
+			}
+		} else if diff := cmp.Diff(object(t, tt.want), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.operations, diff)
+		}
 	}
 }
