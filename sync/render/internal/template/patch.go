@@ -142,9 +142,7 @@ func (e *Engine) mergeObject(path string, base any, patch cue.Value, patchKey st
 		return nil, fmt.Errorf("%s: cannot put an object in the place of %v", path, base)
 	}
 	out := make(map[string]any, len(object))
-	for k, v := range object {
-		out[k] = v
-	}
+	maps.Copy(out, object)
 	fields, err := patch.Fields()
 	if err != nil {
 		return nil, err
