@@ -32,7 +32,7 @@ cluster: ## bin/cluster, the real API server for tests and demo (built once, abo
 
 unit: ## race-enabled tests of every package, fuzz seeds included
 	$(GO) vet ./...
-	$(GO) test $(RACE) -timeout 20m $$($(GO) list ./... | grep -v /integration$$)
+	$(GO) test $(RACE) -p 1 -timeout 20m $$($(GO) list ./... | grep -v /integration$$)
 
 lint: ## golangci-lint, from its Go module
 	$(GO) run $(LINT) run ./...
