@@ -12,6 +12,7 @@ import (
 )
 
 func benchConfig(b *testing.B) Config {
+	b.Helper()
 	return Config{StoreDir: b.TempDir(), AllowVolatile: true}
 }
 

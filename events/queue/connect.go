@@ -68,12 +68,12 @@ func (q *Queue) reconnected() {
 	q.health.healthy()
 	q.log.Info("queue connection is back")
 	q.back.send()
+	if !q.opened.Load() {
+		return
+	}
 	go func() { // the handler must not wait for the connection it is called from
 		ctx, cancel := context.WithTimeout(q.ctx, clockTimeout)
 		defer cancel()
-		if q.streams == nil {
-			return
-		}
 		if err := q.readClock(ctx); err != nil && q.ctx.Err() == nil {
 			q.log.Warn("queue clock unread", "err", err)
 		}

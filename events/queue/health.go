@@ -16,7 +16,7 @@ import (
 const (
 	maxUnanswered = 3                // publishes in a row without an answer: not ready
 	secondChance  = 10 * time.Second // after which an external server is tried again
-	healFirst     = time.Second
+	healFirst     = 3 * time.Second  // a disk may only be slow: any answer meanwhile calls it off
 	healSlowest   = 30 * time.Second
 	healTimeout   = time.Minute
 	minFree       = 64 << 20 // bytes on the disk, below which restarting is pointless
@@ -68,6 +68,12 @@ func (h *health) note(err error) {
 	}
 }
 
+func (h *health) ill() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.streak >= maxUnanswered
+}
+
 func (h *health) problem(now time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -90,6 +96,9 @@ func (q *Queue) heal() {
 			case <-q.ctx.Done():
 				return
 			case <-time.After(wait):
+			}
+			if !q.health.ill() {
+				break
 			}
 			err := q.revive()
 			if err == nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strings"
 	"time"
@@ -136,6 +137,14 @@ func decodeEntry(subject string, data []byte) (entry, error) {
 		return e, fmt.Errorf("work entry of %s on the subject of another key", e.Trigger.Key)
 	}
 	return e, nil
+}
+
+// about is a key as logs name it.
+func about(k events.Key) slog.Attr {
+	if namespace, name, ok := k.App(); ok {
+		return slog.String("app", namespace+"/"+name)
+	}
+	return slog.String("key", clip(string(k), maxName))
 }
 
 // clip shortens s to at most n bytes without cutting a character, and drops control

@@ -60,6 +60,7 @@ type Queue struct {
 	leases  *lease.Leases
 	metrics *metrics
 	health  health
+	opened  atomic.Bool
 	skew    atomic.Int64 // server's clock minus ours
 	back    *broadcast   // a connection came back: what was asked of the old one is void
 
@@ -86,7 +87,7 @@ func Open(ctx context.Context, cfg Config, opts Options) (*Queue, error) {
 	q.log = q.log.With("part", "queue")
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	if err := q.open(ctx, opts.Registerer); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the queue: %w", err), q.Close(ctx))
+		return nil, errors.Join(fmt.Errorf("opening the queue: %w", err), q.Close(context.WithoutCancel(ctx)))
 	}
 	return q, nil
 }
@@ -122,6 +123,7 @@ func (q *Queue) open(ctx context.Context, reg prometheus.Registerer) error {
 		Renew: q.cfg.Renew, Stop: q.cfg.Stop, Dead: q.cfg.Dead, Sole: q.server != nil,
 	}, q.log, q.orphaned)
 	q.health.start(q)
+	q.opened.Store(true)
 	return q.metrics.register(reg, q)
 }
 
@@ -148,7 +150,7 @@ func (q *Queue) serverTime(t time.Time) time.Time { return t.Add(time.Duration(q
 // Ready is nil when an event could be stored now.
 func (q *Queue) Ready(ctx context.Context) error {
 	if !q.nc.IsConnected() {
-		return fmt.Errorf("queue: not connected to the server: %w", errors.Join(q.nc.LastError()))
+		return errors.New("queue: not connected to the server")
 	}
 	if err := q.health.problem(time.Now()); err != nil {
 		return fmt.Errorf("queue: %w", err)
@@ -216,6 +218,10 @@ func (q *Queue) Close(ctx context.Context) error {
 
 // orphaned re-enqueues a key whose worker died.
 func (q *Queue) orphaned(ctx context.Context, st lease.State) error {
+	if err := checkTrigger(st.Trigger); err != nil {
+		q.log.Error("key of a dead worker unreadable, left alone", "err", err)
+		return nil // else it would keep the sweep from all others
+	}
 	return q.enqueue(ctx, []events.Trigger{st.Trigger})
 }
 

@@ -29,39 +29,39 @@ func testConfig(dir string) Config {
 
 // storeDir is a directory in memory where there is one: most tests kill processes, not
 // machines, and would otherwise mostly wait for a disk.
-func storeDir(t testing.TB) string {
-	t.Helper()
+func storeDir(tb testing.TB) string {
+	tb.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "tradewind-queue-")
 	if err != nil {
-		return t.TempDir()
+		return tb.TempDir()
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 
-func open(t testing.TB, cfg Config) *Queue {
-	t.Helper()
-	q, err := Open(t.Context(), cfg, Options{Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+func open(tb testing.TB, cfg Config) *Queue {
+	tb.Helper()
+	q, err := Open(tb.Context(), cfg, Options{Logger: slog.New(slog.NewTextHandler(testWriter{tb}, nil))})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { closeQueue(t, q) })
+	tb.Cleanup(func() { closeQueue(tb, q) })
 	return q
 }
 
-func closeQueue(t testing.TB, q *Queue) {
-	t.Helper()
+func closeQueue(tb testing.TB, q *Queue) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := q.Close(ctx); err != nil {
-		t.Errorf("closing the queue: %v", err)
+		tb.Errorf("closing the queue: %v", err)
 	}
 }
 
-type testWriter struct{ t testing.TB }
+type testWriter struct{ tb testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
+	w.tb.Log(strings.TrimSpace(string(p)))
 	return len(p), nil
 }
 
@@ -81,30 +81,30 @@ func trigger(name string) events.Trigger {
 }
 
 // await polls until cond holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, cond func() bool) {
+	tb.Helper()
 	deadline := time.Now().Add(15 * time.Second)
 	for !cond() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 15s: %s", what)
+			tb.Fatalf("not within 15s: %s", what)
 		}
 		<-time.After(2 * time.Millisecond)
 	}
 }
 
 // during runs fn beside the test and waits for it at its end.
-func during(t testing.TB, fn func(ctx context.Context) error) (stop func()) {
-	t.Helper()
+func during(tb testing.TB, fn func(ctx context.Context) error) (stop func()) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if err := fn(ctx); err != nil {
-			t.Errorf("blocking call: %v", err)
+			tb.Errorf("blocking call: %v", err)
 		}
 	}()
 	stop = sync.OnceFunc(func() { cancel(); <-done })
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	return stop
 }
 

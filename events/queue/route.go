@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -87,7 +88,7 @@ func (q *Queue) handle(ctx context.Context, ev events.Event, fn routeFunc) error
 		}
 	}
 	var triggers []events.Trigger
-	err := q.guard("event", ev.ID, func() (err error) {
+	err := q.guard(slog.String("event", ev.ID), func() (err error) {
 		triggers, err = fn(ctx, ev)
 		return err
 	})
@@ -123,10 +124,10 @@ func (q *Queue) settleRoute(ctx context.Context, msg jetstream.Msg, ev events.Ev
 }
 
 // guard turns a panic of fn into an error; what it was doing goes to the log.
-func (q *Queue) guard(what, id string, fn func() error) (err error) {
+func (q *Queue) guard(what slog.Attr, fn func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			q.log.Error("handler panicked", what, id, "reason", fmt.Sprint(v), "stack", string(debug.Stack()))
+			q.log.Error("handler panicked", what, "reason", fmt.Sprint(v), "stack", string(debug.Stack()))
 			err = fmt.Errorf("%w: %s", errPanicked, clip(fmt.Sprint(v), maxMessage))
 		}
 	}()

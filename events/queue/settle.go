@@ -46,7 +46,7 @@ func (w *worker) execute(s *lease.Session, claim *lease.Claim, e entry, stored t
 	defer context.AfterFunc(s.Lost(), func() { lost(lease.ErrLost) })()
 
 	job := Job{Trigger: e.Trigger, Attempt: st.Attempt, Token: claim.Token(), claim: claim}
-	err := q.guard("key", string(e.Trigger.Key), func() error { return w.run(ctx, job) })
+	err := q.guard(about(e.Trigger.Key), func() error { return w.run(ctx, job) })
 	if err != nil && (s.Lost().Err() != nil || errors.Is(context.Cause(ctx), errShutdown)) {
 		err = &interrupted{err}
 	}
@@ -83,13 +83,13 @@ func (w *worker) settle(claim *lease.Claim, st lease.State, err error, began tim
 		next = st
 		next.Attempt--
 		arrange = func(ctx context.Context) error { return q.enqueue(ctx, []events.Trigger{t}) }
-		q.log.Info("run stopped, to be repeated", "key", string(t.Key), "attempt", st.Attempt, "err", stopped.error)
+		q.log.Info("run stopped, to be repeated", about(t.Key), "attempt", st.Attempt, "err", stopped.error)
 	case verdict == events.Dropped:
 		arrange = func(ctx context.Context) (err2 error) {
 			next.Parked, err2 = q.park(ctx, t, st, err)
 			return err2
 		}
-		q.log.Error("run dropped, key parked", "key", string(t.Key), "attempt", st.Attempt, "took", time.Since(began).String(), "err", err)
+		q.log.Error("run dropped, key parked", about(t.Key), "attempt", st.Attempt, "took", time.Since(began).String(), "err", err)
 	case verdict == events.Retry:
 		next = st
 		if delay == 0 {
@@ -100,7 +100,7 @@ func (w *worker) settle(claim *lease.Claim, st lease.State, err error, began tim
 			next.Retry, err = q.retryAt(ctx, t, delay)
 			return err
 		}
-		q.log.Warn("run failed, to be repeated", "key", string(t.Key), "attempt", st.Attempt,
+		q.log.Warn("run failed, to be repeated", about(t.Key), "attempt", st.Attempt,
 			"took", time.Since(began).String(), "retry_in", delay.String(), "err", err)
 	}
 	if !isStopped {
@@ -125,7 +125,7 @@ func (w *worker) arrange(key events.Key, fn func(context.Context) error) bool {
 			return true
 		}
 		if !quiet {
-			w.q.log.Error("run not settled yet", "key", string(key), "err", err)
+			w.q.log.Error("run not settled yet", about(key), "err", err)
 		}
 		select {
 		case <-w.final.Done():
@@ -139,7 +139,7 @@ func (w *worker) arrange(key events.Key, fn func(context.Context) error) bool {
 func (w *worker) release(claim *lease.Claim, st lease.State) {
 	st.Trigger = events.Trigger{}
 	if err := claim.Release(w.final, st); err != nil {
-		w.q.log.Warn("claim not released", "key", string(claim.State().Trigger.Key), "err", err)
+		w.q.log.Warn("claim not released", about(claim.State().Trigger.Key), "err", err)
 	}
 }
 

@@ -30,6 +30,7 @@ type checker struct {
 }
 
 func newChecker(t *testing.T) *checker {
+	t.Helper()
 	return &checker{
 		t: t, running: map[events.Key]context.Context{}, tokens: map[events.Key]uint64{},
 		begun: map[events.Key]int64{}, wanted: map[events.Key]int64{},

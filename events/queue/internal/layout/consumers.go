@@ -41,12 +41,3 @@ func ensure(ctx context.Context, st jetstream.Stream, cfg jetstream.ConsumerConf
 	}
 	return nil
 }
-
-// Consumer binds to an existing consumer.
-func Consumer(ctx context.Context, st jetstream.Stream, name string) (jetstream.Consumer, error) {
-	c, err := st.Consumer(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("looking up consumer %s: %w", name, err)
-	}
-	return c, nil
-}

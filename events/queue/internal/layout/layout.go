@@ -42,6 +42,7 @@ const (
 	WorkWait = 4 * time.Second
 
 	maxRouting = 256
+	askTimeout = 6 * time.Second // for all of it; servers without a leader do not answer
 )
 
 // Settings are what differs between installations.
@@ -135,8 +136,21 @@ func (s Settings) common(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	return cfg
 }
 
-// Ensure makes the streams and consumers that are missing and compares the others.
+// Ensure makes the streams and consumers that are missing and compares the others. A
+// cluster that is still electing its leaders is asked again until ctx ends.
 func Ensure(ctx context.Context, js jetstream.JetStream, s Settings) (*Streams, error) {
+	for {
+		ask, cancel := context.WithTimeout(ctx, askTimeout)
+		out, err := s.ensure(ask, js)
+		unanswered := ask.Err() != nil
+		cancel()
+		if err == nil || !unanswered || ctx.Err() != nil {
+			return out, err
+		}
+	}
+}
+
+func (s Settings) ensure(ctx context.Context, js jetstream.JetStream) (*Streams, error) {
 	out := &Streams{Intake: make([]jetstream.Stream, IntakeShards)}
 	for shard := range out.Intake {
 		var err error
