@@ -8,7 +8,8 @@ LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULN := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The race detector needs a C compiler on Linux; CI has one, a bare machine may not.
 RACE := $(if $(shell command -v cc),-race)
-export GOFLAGS := -buildvcs=false
+# One set of flags for everything that is not raced, so that each package is compiled once.
+export GOFLAGS := -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test build cluster unit lint vuln scenario update bench fmt
@@ -25,7 +26,7 @@ test: ## everything that must hold: format, lint, vulnerabilities, race tests, s
 	@$(MAKE) --no-print-directory fmt unit lint vuln scenario
 
 build: ## bin/tradewind, one static binary
-	@$(GO) run ./integration/build tradewind
+	@CGO_ENABLED=0 $(GO) run ./integration/build tradewind
 
 cluster: ## bin/cluster, the real API server for tests and demo (built once, about 10 minutes)
 	@$(GO) run ./integration/build cluster
