@@ -13,9 +13,9 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 
-	"github.com/tradewind-dev/tradewind/sync/git/internal/guard"
 	"github.com/tradewind-dev/tradewind/sync/git/internal/objects"
 	"github.com/tradewind-dev/tradewind/sync/git/internal/remote"
+	"github.com/tradewind-dev/tradewind/sync/guard"
 )
 
 // The kinds of errors. Time mends ErrUnreachable; a person has to mend the others.

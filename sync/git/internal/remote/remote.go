@@ -20,7 +20,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 
-	"github.com/tradewind-dev/tradewind/sync/git/internal/guard"
+	"github.com/tradewind-dev/tradewind/sync/guard"
 )
 
 // Config says what may be reached and at which rate.
@@ -49,7 +49,7 @@ type Dialer struct {
 func New(cfg Config) *Dialer {
 	return &Dialer{
 		cfg:        cfg,
-		guard:      guard.New(cfg.AllowedHosts, cfg.AllowedRanges),
+		guard:      guard.New("git.allowedHosts", cfg.AllowedHosts, cfg.AllowedRanges),
 		limits:     guard.NewLimits(cfg.RequestsPerSecond, cfg.RequestsAtOnce),
 		transports: map[string]*http.Transport{},
 	}

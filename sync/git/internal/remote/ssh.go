@@ -14,7 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/tradewind-dev/tradewind/sync/git/internal/guard"
+	"github.com/tradewind-dev/tradewind/sync/guard"
 )
 
 // ServerError is the first line a Git server wrote instead of an answer. The text comes

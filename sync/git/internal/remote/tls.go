@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/tradewind-dev/tradewind/sync/git/internal/guard"
+	"github.com/tradewind-dev/tradewind/sync/guard"
 )
 
 // maxTransports bounds how many sets of certificates keep their own connections.

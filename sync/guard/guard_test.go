@@ -11,7 +11,7 @@ import (
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	g := New([]string{"Git.Local", "[::1]:3000", "10.9.9.9"}, []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("169.254.0.0/16")})
+	g := New("git.allowedHosts", []string{"Git.Local", "[::1]:3000", "10.9.9.9"}, []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("169.254.0.0/16")})
 	for _, test := range []struct {
 		host, port, addr string
 		want             string
@@ -60,7 +60,7 @@ func TestDialResolvesOnce(t *testing.T) {
 	defer canary.Close()
 	_, port, _ := net.SplitHostPort(canary.Addr().String())
 	asked := 0
-	g := New(nil, nil)
+	g := New("git.allowedHosts", nil, nil)
 	g.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		asked++
 		if asked == 1 {
@@ -82,7 +82,7 @@ func TestDialResolvesOnce(t *testing.T) {
 		t.Error("the canary was connected to")
 	}
 
-	allowed := New([]string{"rebind.example"}, nil)
+	allowed := New("git.allowedHosts", []string{"rebind.example"}, nil)
 	allowed.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("169.254.169.254"), netip.MustParseAddr("127.0.0.1")}, nil
 	}

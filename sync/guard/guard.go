@@ -20,9 +20,10 @@ import (
 
 // Guard dials. A name that changes its mind between check and use gains nothing.
 type Guard struct {
-	hosts  []string // host or host:port
-	ranges []netip.Prefix
-	lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	setting string   // where hosts come from, for hints
+	hosts   []string // host or host:port
+	ranges  []netip.Prefix
+	lookup  func(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
 // Timeout bounds resolving and connecting, so that a dead address leaves time for an
@@ -40,7 +41,8 @@ func Listed(hosts []string, host, port string) bool {
 type BlockedError struct {
 	Host, Port string
 	Addr       netip.Addr
-	Always     bool // no configuration allows it
+	Setting    string // the list of the configuration that could allow it
+	Always     bool   // no configuration allows it
 }
 
 func (e *BlockedError) Error() string {
@@ -52,13 +54,14 @@ func (e *BlockedError) Hint() string {
 	if e.Always {
 		return "link-local, multicast and metadata addresses are never allowed"
 	}
-	return fmt.Sprintf("list %s under git.allowedHosts when it is meant to be inside", net.JoinHostPort(e.Host, e.Port))
+	return fmt.Sprintf("list %s under %s when it is meant to be inside", net.JoinHostPort(e.Host, e.Port), e.Setting)
 }
 
 // New returns a Guard that also reaches the given hosts (host or host:port) and address
-// ranges although they are private or loopback.
-func New(hosts []string, ranges []netip.Prefix) *Guard {
-	return &Guard{hosts: slices.Clone(hosts), ranges: slices.Clone(ranges), lookup: net.DefaultResolver.LookupNetIP}
+// ranges although they are private or loopback. Hints name setting, the part of the
+// configuration that the hosts come from.
+func New(setting string, hosts []string, ranges []netip.Prefix) *Guard {
+	return &Guard{setting: setting, hosts: slices.Clone(hosts), ranges: slices.Clone(ranges), lookup: net.DefaultResolver.LookupNetIP}
 }
 
 // Dial connects to host:port.
@@ -107,7 +110,7 @@ func (g *Guard) resolve(ctx context.Context, host string) ([]netip.Addr, error) 
 
 func (g *Guard) check(host, port string, addr netip.Addr) error {
 	addr = embedded(addr)
-	blocked := &BlockedError{Host: host, Port: port, Addr: addr}
+	blocked := &BlockedError{Host: host, Port: port, Addr: addr, Setting: g.setting}
 	if addr.Zone() != "" || containedIn(addr, never) {
 		blocked.Always = true
 		return blocked
