@@ -72,7 +72,7 @@ func (p *process) transcript(args []string, code int) string {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"ls"}, {"status"}, {"render"}, {"send"}, {"send", "github"}, {"send", "github", "push"}, {"version"}} {
+	for _, args := range [][]string{{"ls"}, {"status"}, {"render"}, {"policy"}, {"policy", "test"}, {"send"}, {"send", "github"}, {"send", "github", "push"}, {"version"}} {
 		t.Run(strings.Join(args, "-"), func(t *testing.T) {
 			t.Parallel()
 			p := newProcess()
