@@ -53,11 +53,11 @@ func (c *Client) exchange(ctx context.Context, r *request, cred credential, para
 	if err != nil || realm.Host == "" || realm.User != nil || realm.Scheme != c.scheme(realm.Host) {
 		return "", 0, r.wrong(Blocked, "its token realm is not an https URL", nil)
 	}
-	withheld := !cred.empty() && !c.trusts(r, realm.Host)
+	shown, withheld := cred, !cred.empty() && !c.trusts(r, realm.Host)
 	if withheld {
-		cred = credential{}
+		shown = credential{}
 	}
-	req, err := tokenRequest(ctx, realm, params["service"], "repository:"+r.image.Repo+":pull", cred)
+	req, err := tokenRequest(ctx, realm, params["service"], "repository:"+r.image.Repo+":pull", shown)
 	if err != nil {
 		return "", 0, r.wrong(Malformed, "its token realm", err)
 	}
@@ -68,9 +68,9 @@ func (c *Client) exchange(ctx context.Context, r *request, cred credential, para
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		refused := c.refusal(r, resp, cred)
-		if e, ok := refused.(*Error); ok && withheld { //nolint:errorlint // made above, not wrapped
-			e.Detail = "its token realm is on another host, which gets no credentials"
-			e.hint = "when " + realm.Host + " belongs to " + r.image.Host + ", list it under registry.tokenRealms"
+		if withheld && refused.Kind == Unauthorized {
+			refused.Detail = "its token realm is on another host, which gets no credentials"
+			refused.hint = "when " + realm.Host + " belongs to " + r.image.Host + ", list it under registry.tokenRealms"
 		}
 		return "", 0, refused
 	}

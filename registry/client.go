@@ -224,7 +224,7 @@ func (r *request) failed(err error) error {
 }
 
 // refusal turns a status into an error and remembers for how long to stay away.
-func (c *Client) refusal(r *request, resp *http.Response, cred credential) error {
+func (c *Client) refusal(r *request, resp *http.Response, cred credential) *Error {
 	err := r.wrong(Malformed, "unexpected status", nil)
 	err.Status = resp.StatusCode
 	switch s := resp.StatusCode; {

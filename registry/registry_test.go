@@ -73,8 +73,8 @@ func client(servers ...*server) *Client {
 	return New(cfg)
 }
 
-// real is go-containerregistry's own registry, with images in it.
-func real(t *testing.T) *server {
+// ociServer is go-containerregistry's own registry, with images in it.
+func ociServer(t *testing.T) *server {
 	t.Helper()
 	return serve(t, ociregistry.New(ociregistry.Logger(discard())))
 }
@@ -148,7 +148,7 @@ func keys(t *testing.T, server string) Keychain {
 
 func TestHead(t *testing.T) {
 	t.Parallel()
-	s := real(t)
+	s := ociServer(t)
 	image, err := random.Image(64, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestHead(t *testing.T) {
 
 func TestTagsOfARealRegistry(t *testing.T) {
 	t.Parallel()
-	s := real(t)
+	s := ociServer(t)
 	image, err := random.Image(64, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func TestTagsOfARealRegistry(t *testing.T) {
 
 func TestRevision(t *testing.T) {
 	t.Parallel()
-	s := real(t)
+	s := ociServer(t)
 	const commit = "7f5ecb303b1f1e1d0c9a3f3d2e1c0b9a8f7e6d5c"
 	plain, err := random.Image(64, 1)
 	if err != nil {
