@@ -25,7 +25,7 @@ const (
 	KindWorkflowStep Kind = "workflow-step"
 )
 
-// Definition is a component or trait type: a CUE template and how to read health from
+// Definition is a component, trait or step type: a CUE template and how to read health from
 // the live objects.
 type Definition struct {
 	Kind         Kind
@@ -54,13 +54,13 @@ type Definitions interface {
 	Names(kind Kind) []string
 }
 
-//go:embed definitions/components/*.cue definitions/traits/*.cue
+//go:embed definitions/components/*.cue definitions/traits/*.cue definitions/steps/*.cue
 var builtinFiles embed.FS
 
 // Builtins are the definitions that come with Tradewind.
 var Builtins = sync.OnceValue(func() Definitions {
 	set := definitionSet{}
-	for _, dir := range []string{"definitions/components", "definitions/traits"} {
+	for _, dir := range []string{"definitions/components", "definitions/traits", "definitions/steps"} {
 		entries, err := builtinFiles.ReadDir(dir)
 		if err != nil {
 			panic(err) // the files are part of the binary

@@ -18,6 +18,7 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
 	"cuelang.org/go/cue/cuecontext"
 	cueerrors "cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/parser"
@@ -27,8 +28,17 @@ import (
 
 // Template is the CUE text of a definition, or of one of its status rules.
 type Template struct {
-	Name string // for messages
-	Text string
+	Name     string // for messages
+	Text     string
+	Packages Packages // that it may import; nil means CUE's own only
+}
+
+// key tells templates apart that were compiled: what may be imported is part of it.
+func (t Template) key() string {
+	if t.Packages != nil {
+		return "packages\n" + t.Text
+	}
+	return t.Text
 }
 
 // Input is what a template is evaluated with.
@@ -88,7 +98,8 @@ func (p *Pool) take() *Engine {
 // Engine is one CUE context with the templates compiled in it.
 type Engine struct {
 	ctx      *cue.Context
-	compiled map[string]*compiled // by text
+	compiled map[string]*compiled // by [Template.key]
+	packages map[string]*build.Instance
 	uses     int
 }
 
@@ -134,7 +145,7 @@ func pick(from map[string]any, names []string) map[string]any {
 }
 
 func (e *Engine) compile(t Template) (*compiled, error) {
-	if c, ok := e.compiled[t.Text]; ok {
+	if c, ok := e.compiled[t.key()]; ok {
 		return c, nil
 	}
 	file, err := parser.ParseFile(t.Name, t.Text, parser.ParseComments)
@@ -148,18 +159,18 @@ func (e *Engine) compile(t Template) (*compiled, error) {
 	}
 	for spec := range file.ImportSpecs() {
 		path, err := strconv.Unquote(spec.Path.Value)
-		if first, _, _ := strings.Cut(path, "/"); err != nil || first == "tool" || strings.Contains(first, ".") {
+		if first, _, _ := strings.Cut(path, "/"); err != nil || (first == "tool" || strings.Contains(first, ".")) && !t.Packages.knows(path) {
 			return nil, compileError(t, fmt.Errorf("import %s: only CUE's standard packages can be imported", spec.Path.Value))
 		}
 	}
-	v := e.ctx.BuildFile(file)
+	v := e.build(t, file)
 	// A template without its data may well be incomplete; one that does not compile has
 	// no fields at all.
 	if !v.LookupPath(pathParameter).Exists() {
 		return nil, compileError(t, v.Err())
 	}
 	c := &compiled{value: v, properties: declared(v.LookupPath(pathParameter)), context: fieldsOfContext(t.Text)}
-	e.compiled[t.Text] = c
+	e.compiled[t.key()] = c
 	return c, nil
 }
 

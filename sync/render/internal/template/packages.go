@@ -1,0 +1,55 @@
+package template
+
+import (
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/token"
+)
+
+// Packages finds the source of a package that templates may import beside CUE's own.
+type Packages func(path string) (source []byte, ok bool)
+
+// knows says whether an import is one of ours.
+func (p Packages) knows(path string) bool {
+	if p == nil {
+		return false
+	}
+	_, ok := p(path)
+	return ok
+}
+
+// build compiles a file. Imports lead to CUE's own packages and to those of the template,
+// never to a module, a registry or the disk.
+func (e *Engine) build(t Template, file *ast.File) cue.Value {
+	if t.Packages == nil {
+		return e.ctx.BuildFile(file)
+	}
+	if e.packages == nil {
+		e.packages = map[string]*build.Instance{}
+	}
+	context := build.NewContext()
+	var load build.LoadFunc
+	load = func(_ token.Pos, path string) *build.Instance {
+		source, ok := t.Packages(path)
+		if !ok {
+			return nil // one of CUE's own
+		}
+		inst, ok := e.packages[path]
+		if ok {
+			return inst
+		}
+		inst = context.NewInstance("", load)
+		inst.ImportPath = path
+		e.packages[path] = inst
+		if err := inst.AddFile(path+".cue", source); err == nil {
+			_ = inst.Complete() // what is wrong with it stays in inst.Err, which building reports
+		}
+		return inst
+	}
+	inst := context.NewInstance("", load)
+	if err := inst.AddSyntax(file); err == nil {
+		_ = inst.Complete()
+	}
+	return e.ctx.BuildInstance(inst)
+}
