@@ -59,7 +59,7 @@ func TestDefinitionsAreFormatted(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 			continue
 		}
-		if def.Description == "" || def.Name != strings.TrimSuffix(filepath.Base(file), ".cue") || string(def.Kind)+"s" != filepath.Base(filepath.Dir(file)) {
+		if def.Description == "" || def.Name != strings.TrimSuffix(filepath.Base(file), ".cue") || strings.TrimPrefix(string(def.Kind), "workflow-")+"s" != filepath.Base(filepath.Dir(file)) {
 			t.Errorf("%s: defines %s %q, described as %q", file, def.Kind, def.Name, def.Description)
 		}
 	}

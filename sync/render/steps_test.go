@@ -1,9 +1,9 @@
 package render_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -251,75 +251,31 @@ func TestStepDefinitionUnknown(t *testing.T) {
 	}
 }
 
-var conditionVars = map[string]any{
-	"status": map[string]any{
-		"build": map[string]any{"phase": "succeeded", "succeeded": true, "failed": false},
-		"a-b":   map[string]any{"phase": "failed", "succeeded": false, "failed": true, "message": "no"},
-	},
-	"inputs":    map[string]any{"replicas": int64(3), "name": "web-1"},
-	"context":   map[string]any{"name": "shop", "appLabels": map[string]any{"team": "web"}},
-	"parameter": map[string]any{"image": "x:1"},
-}
-
-func TestCondition(t *testing.T) {
+// TestStepEnds: whoever wants an evaluation to end is obeyed, and what a step can ask for
+// is bounded.
+func TestStepEnds(t *testing.T) {
 	t.Parallel()
 	r := render.New(render.Config{})
-	for _, test := range []struct {
-		expr  string
-		want  bool
-		wrong string // part of the error
-	}{
-		{expr: `status["a-b"].failed`, want: true},
-		{expr: `status.build.succeeded`, want: true},
-		{expr: `status.build.phase == "failed"`},
-		{expr: `status["a-b"].message == "no" && !status.build.failed`, want: true},
-		{expr: `inputs.replicas > 2`, want: true},
-		{expr: `inputs["name"] =~ "^web-[0-9]$"`, want: true},
-		{expr: `context.appLabels.team != "web"`},
-		{expr: `context.appLabels.owner == _|_`, want: true},
-		{expr: `parameter.image == "x:1" || status.nobody.failed`, wrong: "nobody"},
-		{expr: `strings.HasPrefix(context.name, "sh")`, want: true},
-		{expr: "import \"strings\"\nstrings.HasSuffix(context.name, \"op\")", want: true},
-		{expr: `status.nobody.failed`, wrong: "nobody"},
-		{expr: `inputs.replicas`, wrong: "it gives 3: want true or false"},
-		{expr: `inputs.name`, wrong: "it gives a string"},
-		{expr: `stauts.build.failed`, wrong: "there are: context, inputs, parameter, status"},
-		{expr: ``, wrong: "empty"},
-		{expr: `true)`, wrong: "expected"},
-		{expr: "true\nfalse", wrong: "two expressions"},
-		{expr: "status: build: failed: true\ntrue", wrong: "expected"},
-		{expr: `bool`, wrong: "bool"},
-		{expr: strings.Repeat("(", 9000) + "true" + strings.Repeat(")", 9000), wrong: "at most"},
-	} {
-		got, err := r.Condition(t.Context(), test.expr, conditionVars)
-		name := fmt.Sprintf("%.60q", test.expr)
-		switch {
-		case test.wrong == "" && err != nil:
-			t.Errorf("%s: %v", name, err)
-		case test.wrong != "" && (err == nil || !strings.Contains(err.Error(), test.wrong)):
-			t.Errorf("%s: error %v: want %q", name, err, test.wrong)
-		case got != test.want:
-			t.Errorf("%s gives %t: want %t", name, got, test.want)
-		}
+	def := &render.Definition{Kind: render.KindWorkflowStep, Name: "many", Template: `
+import "list"
+parameter: {n: int}
+all: [for i in list.Range(0, parameter.n, 1) {#provider: "kube", #do: "apply", $params: value: index: i}]
+`}
+	in := render.StepInput{Step: oam.Step{Name: "s", Type: "many", Properties: map[string]any{"n": int64(3)}}}
+	result, err := r.Step(t.Context(), def, in)
+	if err != nil || len(result.Calls) != 3 {
+		t.Fatalf("result %+v, %v: want 3 calls", result, err)
 	}
-}
-
-func FuzzCondition(f *testing.F) {
-	for _, seed := range []string{
-		`status["a-b"].failed`, `status.build.phase == "x"`, `len(inputs.name) > 3`, `[for k, v in status {v.failed}][0]`,
-		`{a: b, b: a}.a`, `"\(context.name)" == "shop"`, `import "strings"`, `_|_`, `{`, `let x = x, x`, "0x", `~(a,b)`,
-	} {
-		f.Add(seed)
+	in.Step.Properties["n"] = int64(2000)
+	if _, err := r.Step(t.Context(), def, in); err == nil || !strings.Contains(err.Error(), `step "s": definition "many" has 2000 actions: at most 1000`) {
+		t.Errorf("error %v: want that there are too many actions", err)
 	}
-	r := render.New(render.Config{})
-	f.Fuzz(func(t *testing.T, expr string) {
-		first, err := r.Condition(t.Context(), expr, conditionVars)
-		if err != nil && strings.Contains(err.Error(), "panicked") {
-			return // CUE's own mistakes are contained, which is all we promise
-		}
-		second, again := r.Condition(t.Context(), expr, conditionVars)
-		if first != second || (err == nil) != (again == nil) {
-			t.Errorf("%q gives %t, %v and then %t, %v", expr, first, err, second, again)
-		}
-	})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Step(ended, def, in); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v: want that of the context", err)
+	}
+	if _, err := r.Condition(ended, "true", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v: want that of the context", err)
+	}
 }

@@ -42,17 +42,25 @@ func (r *run) walk(v cue.Value, at []cue.Selector, found *[]action) {
 		if len(path) == 1 && (f.selector.String() == "parameter" || f.selector.String() == "context") {
 			continue
 		}
-		switch f.value.IncompleteKind() {
-		case cue.StructKind:
-			if a, ok := actionOf(f.value, path); ok {
-				*found = append(*found, a)
-				continue
-			}
-			r.walk(f.value, path, found)
-		case cue.ListKind:
+		if !holdsFields(f.value) {
+			continue
+		}
+		if a, ok := actionOf(f.value, path); ok {
+			*found = append(*found, a)
+		} else {
 			r.walk(f.value, path, found)
 		}
 	}
+}
+
+// holdsFields says whether there may be actions in a value. CUE knows no kind of a struct
+// with a condition that cannot be told yet, but it knows the fields that are there.
+func holdsFields(v cue.Value) bool {
+	switch v.IncompleteKind() {
+	case cue.StructKind, cue.ListKind, cue.BottomKind:
+		return true
+	}
+	return false
 }
 
 type field struct {

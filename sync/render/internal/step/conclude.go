@@ -31,10 +31,16 @@ func (r *run) conclude(actions []action) (*Result, error) {
 			open = append(open, a)
 		}
 		if v == stop {
-			return r.finish(), nil
+			return r.held(open)
+		}
+		// What is asked for now may be all that this one lacks, and it comes before the rest.
+		if err != nil && len(r.result.Calls) > 0 {
+			break
 		}
 	}
 	switch {
+	case r.broken != nil:
+		return nil, r.template.Fault("template", r.broken)
 	case len(r.result.Calls) > 0:
 		r.result.Phase = oam.StepRunning
 	case len(open) > 0 && r.failedCall(actions) != "":
@@ -42,6 +48,28 @@ func (r *run) conclude(actions []action) (*Result, error) {
 		r.end(oam.StepFailed, reasonExecute, r.failedCall(actions))
 	case len(open) > 0:
 		return nil, r.explain(open[0])
+	}
+	return r.finish(), nil
+}
+
+// held is the result where an action lets nothing past it. One that waits for what cannot
+// come is told from one that waits.
+func (r *run) held(open []action) (*Result, error) {
+	if r.result.Phase != oam.StepRunning || len(r.result.Calls) > 0 {
+		return r.finish(), nil
+	}
+	if len(open) > 0 {
+		if err := r.template.Complete(); err != nil {
+			return nil, err
+		}
+	}
+	if r.result.Message == "" {
+		switch {
+		case r.broken != nil:
+			r.result.Message = r.template.Fault("template", r.broken).Error()
+		case len(open) > 0:
+			r.result.Message = r.explain(open[0]).Error()
+		}
 	}
 	return r.finish(), nil
 }
@@ -127,11 +155,12 @@ func (r *run) partial(v cue.Value) (any, bool) {
 	if value, err := template.Export(v); err == nil {
 		return value, true
 	}
-	if v.IncompleteKind() != cue.StructKind {
+	fields := r.fields(v)
+	if kind := v.IncompleteKind(); kind != cue.StructKind && (kind != cue.BottomKind || len(fields) == 0) {
 		return nil, false
 	}
 	out := map[string]any{}
-	for _, f := range r.fields(v) {
+	for _, f := range fields {
 		if value, ok := r.partial(f.value); ok {
 			out[f.selector.Unquoted()] = value
 		}

@@ -97,8 +97,8 @@ func Run(ctx context.Context, e *template.Engine, t template.Template, in Input)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := r.template.Value().Validate(); err != nil {
-			return nil, r.template.Fault("template", err)
+		if r.broken = r.template.Value().Validate(); r.broken != nil && len(r.ended) == 0 {
+			return nil, r.template.Fault("template", r.broken)
 		}
 		actions := r.actions()
 		if len(actions) > maxActions {
@@ -123,6 +123,7 @@ type run struct {
 	name     string // of the definition
 	template *template.Result
 	ended    map[string]bool // the actions whose values are in the template, by path
+	broken   error           // what returned values made of the template; an action may say why
 	result   *Result
 }
 

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -157,11 +156,8 @@ func (e *Engine) compile(t Template) (*compiled, error) {
 	if file, err = parser.ParseFile(t.Name, t.Text+undeclared(file, "context", "parameter"), parser.ParseComments); err != nil {
 		return nil, compileError(t, err)
 	}
-	for spec := range file.ImportSpecs() {
-		path, err := strconv.Unquote(spec.Path.Value)
-		if first, _, _ := strings.Cut(path, "/"); err != nil || (first == "tool" || strings.Contains(first, ".")) && !t.Packages.knows(path) {
-			return nil, compileError(t, fmt.Errorf("import %s: only CUE's standard packages can be imported", spec.Path.Value))
-		}
+	if err := t.Packages.check(file); err != nil {
+		return nil, compileError(t, err)
 	}
 	v := e.build(t, file)
 	// A template without its data may well be incomplete; one that does not compile has

@@ -66,10 +66,9 @@ func parseExpression(text string) (ast.Expr, error) {
 
 func expressionError(err error) error {
 	message := err.Error()
-	if list := cueerrors.Errors(err); len(list) > 0 {
-		if format, args := list[0].Msg(); format != "" { // else it is none of CUE's
-			message = fmt.Sprintf(format, args...)
-		}
+	if e, ok := errors.AsType[cueerrors.Error](err); ok {
+		format, args := e.Msg()
+		message = fmt.Sprintf(format, args...)
 	}
 	return errors.New(problem.OneLine(message))
 }

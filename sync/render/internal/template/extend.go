@@ -1,8 +1,14 @@
 package template
 
 import (
+	"errors"
+	"fmt"
+
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
+	cueerrors "cuelang.org/go/cue/errors"
+
+	"github.com/tradewind-dev/tradewind/sync/render/internal/problem"
 )
 
 // Value is the evaluated template as a whole, for those who read other fields of it than
@@ -24,7 +30,15 @@ func (r *Result) Merge(base map[string]any, patch cue.Value) (map[string]any, er
 
 // Fault says why a field of the template has no complete value: most often because a
 // property is missing, and then it is that.
-func (r *Result) Fault(field string, err error) error { return r.incomplete(field, err) }
+func (r *Result) Fault(field string, err error) error {
+	if missing := r.Complete(); missing != nil {
+		return missing
+	}
+	if _, ok := errors.AsType[cueerrors.Error](err); !ok {
+		return &problem.Error{Field: field, Err: fmt.Errorf("definition %q: %s", r.source.Name, problem.OneLine(err.Error()))}
+	}
+	return r.explainAt(field, err)
+}
 
 // Syntax is data, as JSON decoders leave it, in the form of CUE syntax.
 func Syntax(data any) ast.Expr { return syntax(data) }

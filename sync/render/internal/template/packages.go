@@ -1,6 +1,10 @@
 package template
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
+
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/build"
@@ -10,13 +14,29 @@ import (
 // Packages finds the source of a package that templates may import beside CUE's own.
 type Packages func(path string) (source []byte, ok bool)
 
-// knows says whether an import is one of ours.
-func (p Packages) knows(path string) bool {
-	if p == nil {
-		return false
+// check refuses imports that lead anywhere else.
+func (p Packages) check(file *ast.File) error {
+	for spec := range file.ImportSpecs() {
+		path, err := strconv.Unquote(spec.Path.Value)
+		if err == nil && p != nil {
+			if _, ok := p(path); ok {
+				continue
+			}
+		}
+		first, _, _ := strings.Cut(path, "/")
+		if err != nil || first == "tool" || first == "vela" || strings.Contains(first, ".") {
+			return fmt.Errorf("import %s: only %s can be imported", spec.Path.Value, p)
+		}
 	}
-	_, ok := p(path)
-	return ok
+	return nil
+}
+
+// String says in words what can be imported.
+func (p Packages) String() string {
+	if p == nil {
+		return "CUE's standard packages"
+	}
+	return "CUE's standard packages and those of step actions (vela/kube, vela/http, vela/builtin, vela/op and so on)"
 }
 
 // build compiles a file. Imports lead to CUE's own packages and to those of the template,
