@@ -114,7 +114,7 @@ func (a action) reportsErrors() bool {
 // failedCall is the error of the first call that ended with one.
 func (r *run) failedCall(actions []action) string {
 	for _, a := range actions {
-		if message := r.in.Returned[a.path].Err; message != "" {
+		if message := cmp.Or(r.in.Returned[a.path].Err, r.in.Returned[baseOf(a.path)].Err); message != "" {
 			return fmt.Sprintf("action %q: %s", a.path, message)
 		}
 	}
