@@ -18,12 +18,13 @@ import (
 type statusOptions struct {
 	clusterFlags
 
-	output, color string
+	output, color      string
+	tree, detail, pods bool
 }
 
-func newStatusCmd(e *env) *cobra.Command { return statusCmd(e, connectCluster) }
+func newStatusCmd(e *env) *cobra.Command { return statusCmd(e, connectCluster, reachCluster) }
 
-func statusCmd(e *env, connect connector) *cobra.Command {
+func statusCmd(e *env, connect connector, whole reach) *cobra.Command {
 	var o statusOptions
 	cmd := &cobra.Command{
 		Use:   "status [<namespace>/]<app>",
@@ -32,15 +33,25 @@ func statusCmd(e *env, connect connector) *cobra.Command {
 			"each came from, and what is wrong with a hint what to do.\n\n" +
 			"The exit code is 0 when it is running and healthy, 3 when not, 4 when there is none.",
 		Example: "  tradewind status my-app\n" +
-			"  tradewind status shop/my-app -o yaml",
+			"  tradewind status shop/my-app -o yaml\n" +
+			"  tradewind status my-app --tree",
 		Args: oneArgument("the name of an Application"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case o.tree:
+				return showTree(cmd.Context(), e, whole, treeOptions{o.clusterFlags, o.detail}, args[0])
+			case o.pods:
+				return showPods(cmd.Context(), e, whole, o.clusterFlags, args[0])
+			}
 			return status(cmd.Context(), e, connect, o, args[0])
 		},
 	}
 	o.add(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", outTable, "table, json or yaml")
 	cmd.Flags().StringVar(&o.color, "color", "auto", "auto, always or never")
+	cmd.Flags().BoolVarP(&o.tree, "tree", "t", false, "show the objects it owns instead")
+	cmd.Flags().BoolVarP(&o.detail, "detail", "d", false, "with --tree, ask the server about each object")
+	cmd.Flags().BoolVar(&o.pods, "pod", false, "show its pods instead")
 	return cmd
 }
 
