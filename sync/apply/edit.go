@@ -16,10 +16,23 @@ import (
 // [FieldOwner]: what Git says wins over it.
 const editor = FieldOwner + "-cli"
 
-// SetSpec replaces the spec of an Application as it was read: if anyone changed it since,
-// the server refuses.
-func (c *Cluster) SetSpec(ctx context.Context, app *oam.Application, spec oam.Spec, dryRun bool) error {
-	return c.edit(ctx, app, dryRun, patchOp{Op: "replace", Path: "/spec", Value: spec})
+// Restore gives an Application, as it was read, the spec of a recorded one: if anyone
+// changed it since, the server refuses. The version that an Application is published
+// under goes with the spec, which would not be delivered without it.
+func (c *Cluster) Restore(ctx context.Context, app, recorded *oam.Application, dryRun bool) error {
+	ops := []patchOp{{Op: "replace", Path: "/spec", Value: recorded.Spec}}
+	const version = "/metadata/annotations/app.oam.dev~1publishVersion"
+	now, then := app.Annotations[oam.AnnotationPublishVersion], recorded.Annotations[oam.AnnotationPublishVersion]
+	switch {
+	case now == then:
+	case then == "":
+		ops = append(ops, patchOp{Op: "remove", Path: version})
+	case len(app.Annotations) == 0:
+		ops = append(ops, patchOp{Op: "add", Path: "/metadata/annotations", Value: map[string]string{oam.AnnotationPublishVersion: then}})
+	default:
+		ops = append(ops, patchOp{Op: "add", Path: version, Value: then})
+	}
+	return c.edit(ctx, app, dryRun, ops...)
 }
 
 // DeleteApplication deletes an Application as it was read, and with it what it owns,
@@ -40,9 +53,9 @@ func (c *Cluster) DeleteApplication(ctx context.Context, app *oam.Application, o
 	return classifyIf(applicationRef(app.Namespace, app.Name), "deleting", err)
 }
 
-func (c *Cluster) edit(ctx context.Context, app *oam.Application, dryRun bool, op patchOp) error {
+func (c *Cluster) edit(ctx context.Context, app *oam.Application, dryRun bool, ops ...patchOp) error {
 	ref := applicationRef(app.Namespace, app.Name)
-	body, err := json.Marshal([]patchOp{{Op: "replace", Path: "/metadata/resourceVersion", Value: app.ResourceVersion}, op})
+	body, err := json.Marshal(append([]patchOp{{Op: "replace", Path: "/metadata/resourceVersion", Value: app.ResourceVersion}}, ops...))
 	if err != nil {
 		return fmt.Errorf("encoding a patch of %s: %w", ref, err)
 	}

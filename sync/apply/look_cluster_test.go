@@ -181,9 +181,10 @@ func TestEdits(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	app := f.application(t, "site")
-	spec := oam.Spec{Components: []oam.Component{{Name: "web", Type: "webservice", Properties: map[string]any{"image": "nginx"}}}}
+	was := &oam.Application{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{oam.AnnotationPublishVersion: "alpha"}}}
+	was.Spec = oam.Spec{Components: []oam.Component{{Name: "web", Type: "webservice", Properties: map[string]any{"image": "nginx"}}}}
 	for _, dryRun := range []bool{true, false} {
-		if err := f.SetSpec(t.Context(), app, spec, dryRun); err != nil {
+		if err := f.Restore(t.Context(), app, was, dryRun); err != nil {
 			t.Fatal(err)
 		}
 		want := map[bool]string{true: "0", false: "1"}[dryRun]
@@ -191,12 +192,22 @@ func TestEdits(t *testing.T) {
 			t.Errorf("dry run %t: %s components, want %s", dryRun, got, want)
 		}
 	}
-	if err := f.SetSpec(t.Context(), app, oam.Spec{Components: []oam.Component{}}, false); err == nil {
+	if err := f.Restore(t.Context(), app, was, false); err == nil {
 		t.Error("a spec was written over one that nobody had seen")
 	}
 	app, err := f.GetApplication(t.Context(), f.ns, "site")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if version := app.Annotations[oam.AnnotationPublishVersion]; version != "alpha" {
+		t.Errorf("publishVersion is %q", version)
+	}
+	was.Annotations = nil
+	if err := f.Restore(t.Context(), app, was, false); err != nil {
+		t.Fatal(err)
+	}
+	if app, err = f.GetApplication(t.Context(), f.ns, "site"); err != nil || app.Annotations[oam.AnnotationPublishVersion] != "" {
+		t.Errorf("publishVersion stays: %v, %v", app.Annotations, err)
 	}
 	for _, dryRun := range []bool{true, false} {
 		if err := f.DeleteApplication(t.Context(), app, true, dryRun); err != nil {

@@ -32,7 +32,7 @@ type cluster interface {
 // historian knows what an Application was, and can make it so again.
 type historian interface {
 	Revisions(ctx context.Context, namespace, app string) ([]apply.Revision, error)
-	SetSpec(ctx context.Context, app *oam.Application, spec oam.Spec, dryRun bool) error
+	Restore(ctx context.Context, app, recorded *oam.Application, dryRun bool) error
 }
 
 // editor changes what an Application carries besides its spec.

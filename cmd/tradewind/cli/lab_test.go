@@ -44,8 +44,8 @@ func (l *lab) Revisions(context.Context, string, string) ([]apply.Revision, erro
 	return l.revisions, l.err
 }
 
-func (l *lab) SetSpec(_ context.Context, app *oam.Application, spec oam.Spec, dryRun bool) error {
-	return l.note("spec of %s: %s, dry run %t", app.Name, spec.Components[0].Properties["image"], dryRun)
+func (l *lab) Restore(_ context.Context, app, recorded *oam.Application, dryRun bool) error {
+	return l.note("spec of %s: %s, dry run %t", app.Name, recorded.Spec.Components[0].Properties["image"], dryRun)
 }
 
 func (l *lab) Annotate(_ context.Context, namespace, name string, annotations map[string]string) error {

@@ -86,7 +86,7 @@ func rollback(ctx context.Context, e *env, connect reach, o rollbackOptions, arg
 			return err
 		}
 	}
-	if err := c.SetSpec(ctx, app, target.Application.Spec, o.dryRun); err != nil {
+	if err := c.Restore(ctx, app, target.Application, o.dryRun); err != nil {
 		return mayWrite(err)
 	}
 	o.done(e, "Rolled back %s/%s to %s", app.Namespace, app.Name, target.Name)
