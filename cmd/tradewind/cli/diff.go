@@ -180,6 +180,9 @@ func (p *previewed) changes(ctx context.Context, c inspector) ([]change, error) 
 		if err != nil {
 			return nil, refused(err)
 		}
+		if !apply.Prunes(live) {
+			continue
+		}
 		text, err := previewDiff(apply.Preview{Ref: entry.Ref(), Action: apply.Deleted, Live: live})
 		out = append(out, change{text, err})
 	}

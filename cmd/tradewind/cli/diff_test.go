@@ -79,8 +79,9 @@ func TestDiff(t *testing.T) {
 			t.Parallel()
 			l := &lab{shelf: shelf{apps: []*oam.Application{app.DeepCopy()}}}
 			l.objects = append(l.objects, objectFrom(t, liveSettings), objectFrom(t, liveLogin),
-				objectFrom(t, "{apiVersion: v1, kind: Service, metadata: {name: old, namespace: prod}, spec: {type: ClusterIP}}"))
-			l.entries, _ = entriesOf("v1 ConfigMap prod/settings", "v1 Secret prod/login", "v1 Service prod/old", "v1 Service prod/gone")
+				objectFrom(t, "{apiVersion: v1, kind: Service, metadata: {name: old, namespace: prod}, spec: {type: ClusterIP}}"),
+				objectFrom(t, "{apiVersion: v1, kind: Service, metadata: {name: kept, namespace: prod, annotations: {tradewind.dev/prune: disabled}}}"))
+			l.entries, _ = entriesOf("v1 ConfigMap prod/settings", "v1 Secret prod/login", "v1 Service prod/old", "v1 Service prod/gone", "v1 Service prod/kept")
 			if tt.setup != nil {
 				tt.setup(l)
 			}
