@@ -30,7 +30,7 @@ type Preview struct {
 // what Apply would see, without watches: one read for each object, and a dry run for each
 // that differs. Adopt is that of [ApplyOptions].
 func (c *Cluster) DryRun(ctx context.Context, owner Owner, items []Item, adopt bool) []Preview {
-	d := dryRun{Cluster: c, owner: owner, adopt: adopt, coming: map[ObjectRef]bool{}, kinds: map[schema.GroupVersionKind]bool{}}
+	d := rehearsal{Cluster: c, owner: owner, adopt: adopt, coming: map[ObjectRef]bool{}, kinds: map[schema.GroupVersionKind]bool{}}
 	out := make([]Preview, 0, len(items))
 	for _, stage := range stages(items) {
 		for _, item := range stage {
@@ -40,8 +40,8 @@ func (c *Cluster) DryRun(ctx context.Context, owner Owner, items []Item, adopt b
 	return out
 }
 
-// dryRun is one question about many objects.
-type dryRun struct {
+// rehearsal is one question about many objects.
+type rehearsal struct {
 	*Cluster
 	owner  Owner
 	adopt  bool
@@ -49,7 +49,7 @@ type dryRun struct {
 	kinds  map[schema.GroupVersionKind]bool // that do not exist yet
 }
 
-func (d *dryRun) preview(ctx context.Context, o *unstructured.Unstructured) Preview {
+func (d *rehearsal) preview(ctx context.Context, o *unstructured.Unstructured) Preview {
 	p := Preview{Ref: RefOf(o), Action: Created, Applied: o}
 	client, err := d.resource(ctx, p.Ref)
 	if meta.IsNoMatchError(err) && d.kinds[p.Ref.gvk()] {
@@ -74,7 +74,7 @@ func (p Preview) fail(err error) Preview {
 }
 
 // read returns nil for an object that is not there.
-func (d *dryRun) read(ctx context.Context, client dynamic.ResourceInterface, ref ObjectRef) (*unstructured.Unstructured, error) {
+func (d *rehearsal) read(ctx context.Context, client dynamic.ResourceInterface, ref ObjectRef) (*unstructured.Unstructured, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	live, err := client.Get(ctx, ref.Name, getOptions)
@@ -84,7 +84,7 @@ func (d *dryRun) read(ctx context.Context, client dynamic.ResourceInterface, ref
 	return live, classifyIf(ref, "reading", err)
 }
 
-func (d *dryRun) create(ctx context.Context, client dynamic.ResourceInterface, p Preview, want *desired.Object) Preview {
+func (d *rehearsal) create(ctx context.Context, client dynamic.ResourceInterface, p Preview, want *desired.Object) Preview {
 	body, err := want.Body()
 	if err != nil {
 		return p.fail(classify(p.Ref, "encoding", err))
@@ -108,7 +108,7 @@ func (d *dryRun) create(ctx context.Context, client dynamic.ResourceInterface, p
 	return p
 }
 
-func (d *dryRun) update(ctx context.Context, client dynamic.ResourceInterface, p Preview, o *unstructured.Unstructured) Preview {
+func (d *rehearsal) update(ctx context.Context, client dynamic.ResourceInterface, p Preview, o *unstructured.Unstructured) Preview {
 	want, mode := desired.New(o), modeOf(o, p.Live)
 	if mode == modeIgnore || mode == modeIfAbsent || want.IsIn(p.Live) {
 		p.Action, p.Applied = Unchanged, p.Live
@@ -152,7 +152,7 @@ func (d *dryRun) update(ctx context.Context, client dynamic.ResourceInterface, p
 
 // mayTake refuses objects of others. Whether another Application has let go of one is
 // known to those who watch all of them, so here its mark counts.
-func (d *dryRun) mayTake(p Preview) error {
+func (d *rehearsal) mayTake(p Preview) error {
 	other, owned := ownerOf(p.Live)
 	switch {
 	case owned && other.same(d.owner), !owned && d.adopt:

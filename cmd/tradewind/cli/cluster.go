@@ -26,7 +26,7 @@ type cluster interface {
 	editor
 	inspector
 	podReader
-	rendererOf
+	renderTarget
 }
 
 // historian knows what an Application was, and can make it so again.
@@ -56,8 +56,8 @@ type podReader interface {
 	Logs(ctx context.Context, namespace, pod string, o apply.LogOptions) (io.ReadCloser, error)
 }
 
-// rendererOf is what rendering for a cluster depends on.
-type rendererOf interface {
+// renderTarget is what rendering for a cluster depends on.
+type renderTarget interface {
 	Version() (apply.Version, error)
 	Namespaced(gk schema.GroupKind) (namespaced, known bool)
 	SecretData(ctx context.Context, namespace, name string) (map[string][]byte, error)

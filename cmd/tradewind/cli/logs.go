@@ -40,7 +40,8 @@ func newLogsCmd(e *env, connect reach) *cobra.Command {
 		Use:   "logs [<namespace>/]<app>",
 		Short: "Print the logs of an Application's pods",
 		Long: "Print the logs of an Application's pods, each line after the name of its container;\n" +
-			"on a terminal the name of the pod comes first.",
+			"on a terminal the name of the pod comes first. With -f the pods that are there are\n" +
+			"followed, not those that come later.",
 		Example: "  tradewind logs my-app -f\n" +
 			"  tradewind logs my-app -c my-server --tail 20",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -75,20 +76,22 @@ func logs(ctx context.Context, e *env, connect reach, o logsOptions, arg string)
 		return err
 	}
 	out := &logWriter{w: e.stdout, form: o.output, paint: paint}
-	if !o.follow {
-		for _, s := range sources {
-			if err := s.copy(ctx, c, o, out); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	// A container that has not begun must not hide what the others say.
 	errs := make([]error, len(sources))
+	if !o.follow {
+		for i, s := range sources {
+			errs[i] = s.copy(ctx, c, o, out)
+		}
+		return errors.Join(errs...)
+	}
 	var running sync.WaitGroup
 	for i, s := range sources {
 		running.Go(func() { errs[i] = s.copy(ctx, c, o, out) })
 	}
 	running.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	return errors.Join(errs...)
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -110,7 +109,7 @@ func hide(before, after any) (any, any) {
 	for key := range union(b, a) {
 		vb, inB := b[key]
 		va, inA := a[key]
-		same := inB && inA && reflect.DeepEqual(fmt.Sprint(vb), fmt.Sprint(va))
+		same := inB && inA && reflect.DeepEqual(vb, va)
 		if inB {
 			hidB[key] = maskOf(same || !inA, maskedBefore)
 		}

@@ -18,8 +18,9 @@ import (
 type statusOptions struct {
 	clusterFlags
 
-	output, color      string
-	tree, detail, pods bool
+	statusViews
+
+	output, color string
 }
 
 func newStatusCmd(e *env) *cobra.Command { return statusCmd(e, connectCluster, reachCluster) }
@@ -37,21 +38,16 @@ func statusCmd(e *env, connect connector, whole reach) *cobra.Command {
 			"  tradewind status my-app --tree",
 		Args: oneArgument("the name of an Application"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case o.tree:
-				return showTree(cmd.Context(), e, whole, treeOptions{o.clusterFlags, o.detail}, args[0])
-			case o.pods:
-				return showPods(cmd.Context(), e, whole, o.clusterFlags, args[0])
+			if o.isView() {
+				return o.view(cmd.Context(), e, whole, o.clusterFlags, args[0])
 			}
 			return status(cmd.Context(), e, connect, o, args[0])
 		},
 	}
-	o.add(cmd)
+	o.clusterFlags.add(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", outTable, "table, json or yaml")
 	cmd.Flags().StringVar(&o.color, "color", "auto", "auto, always or never")
-	cmd.Flags().BoolVarP(&o.tree, "tree", "t", false, "show the objects it owns instead")
-	cmd.Flags().BoolVarP(&o.detail, "detail", "d", false, "with --tree, ask the server about each object")
-	cmd.Flags().BoolVar(&o.pods, "pod", false, "show its pods instead")
+	o.statusViews.add(cmd)
 	return cmd
 }
 

@@ -111,3 +111,29 @@ func TestTree(t *testing.T) {
 	p, code := at(t, &lab{shelf: shelf{apps: seedApps()}}, nil, args...)
 	golden(t, "tree-empty", p.transcript(args, code))
 }
+
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	app := myApp()
+	l := &lab{shelf: shelf{apps: []*oam.Application{app}}}
+	for _, text := range []string{
+		"{apiVersion: v1, kind: Service, metadata: {name: my-server, namespace: default}, spec: {ports: [{port: 8088}, {port: 9090}]}}",
+		"{apiVersion: v1, kind: Service, metadata: {name: public, namespace: default}, spec: {ports: [{port: 80}]}, status: {loadBalancer: {ingress: [{ip: 10.0.0.7}, {hostname: lb.example.com}]}}}",
+		"{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: my-server, namespace: default}, spec: {tls: [{hosts: [safe.example.com]}], " +
+			"rules: [{host: plain.example.com, http: {paths: [{path: /}, {path: /api}]}}, {host: safe.example.com, http: {paths: [{path: /}]}}]}}",
+		"{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: route, namespace: default}, spec: {hostnames: [gate.example.com]}}",
+		"{apiVersion: apps/v1, kind: Deployment, metadata: {name: my-server, namespace: default}}",
+	} {
+		o := objectFrom(t, text)
+		l.objects = append(l.objects, o)
+		l.entries = append(l.entries, apply.Entry{APIVersion: o.GetAPIVersion(), Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName(), Component: "my-server"})
+	}
+	args := []string{"status", "my-app", "--endpoint"}
+	p, code := at(t, l, nil, args...)
+	golden(t, "endpoints", p.transcript(args, code))
+	p, code = at(t, &lab{shelf: l.shelf}, nil, args...)
+	golden(t, "endpoints-none", p.transcript(args, code))
+	args = []string{"status", "my-app", "--endpoint", "--tree"}
+	p, code = at(t, l, nil, args...)
+	golden(t, "status-two-views", p.transcript(args, code))
+}
