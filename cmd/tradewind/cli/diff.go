@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -122,8 +123,8 @@ func diffApplications(ctx context.Context, e *env, connect reach, o diffOptions,
 			switch {
 			case err == nil:
 				app.UID, app.Status = known.UID, known.Status
-				if namespace := known.Labels[oam.LabelSource]; namespace != "" { // how it came does not change what it says
-					app.Labels = withLabel(app.Labels, oam.LabelSource, namespace)
+				if parent := known.Labels[oam.LabelSource]; parent != "" { // a file does not say where it is delivered from
+					app.Labels = withLabel(app.Labels, oam.LabelSource, parent)
 				}
 			case !apply.IsNotFound(err) && known == nil:
 				return nil, nil, refused(err)
@@ -135,10 +136,11 @@ func diffApplications(ctx context.Context, e *env, connect reach, o diffOptions,
 }
 
 func withLabel(labels map[string]string, key, value string) map[string]string {
-	out := map[string]string{key: value}
-	for k, v := range labels {
-		out[k] = v
+	out := maps.Clone(labels)
+	if out == nil {
+		out = map[string]string{}
 	}
+	out[key] = value
 	return out
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -194,7 +195,7 @@ type logWriter struct {
 }
 
 func (l *logWriter) line(s logSource, text string) error {
-	text = trimLine(text)
+	text = strings.TrimRight(text, "\r\n")
 	switch {
 	case l.form == outJSON:
 		raw, err := json.Marshal(map[string]string{"namespace": s.namespace, "pod": s.pod, "container": s.container, "message": text})
@@ -212,13 +213,6 @@ func (l *logWriter) line(s logSource, text string) error {
 	defer l.mu.Unlock()
 	_, err := io.WriteString(l.w, text+"\n")
 	return err
-}
-
-func trimLine(text string) string {
-	for len(text) > 0 && (text[len(text)-1] == '\n' || text[len(text)-1] == '\r') {
-		text = text[:len(text)-1]
-	}
-	return text
 }
 
 // podColor gives a pod one of the colours that neither mean well nor ill.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -151,7 +150,7 @@ func split(data []byte, app *oam.Application) (found *oam.Application, others []
 	docs := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
 	for {
 		doc, err := docs.Read()
-		if errors.Is(err, io.EOF) || err != nil {
+		if err != nil { // the end, or what no YAML reader gets past
 			return found, others
 		}
 		parsed, err := oam.Parse(doc)
