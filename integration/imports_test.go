@@ -66,7 +66,7 @@ var doors = []struct {
 	{"github.com/google/go-github/", []string{"handlers/webhook"}},
 	{"github.com/go-chi/", []string{"handlers"}},
 	{"github.com/spf13/cobra", []string{"cmd/tradewind/cli"}},
-	{"github.com/rogpeppe/go-internal", []string{"integration", "sync/render", "sync/git"}},
+	{"github.com/rogpeppe/go-internal", []string{"integration", "sync/render", "sync/git", "cmd/tradewind/cli"}},
 }
 
 // pkg is what go list says of a package.

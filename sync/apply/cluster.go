@@ -51,6 +51,7 @@ type Cluster struct {
 	log     *slog.Logger
 	metrics *metrics
 	dynamic dynamic.Interface
+	raw     *raw
 
 	kinds        *kinds.Kinds
 	missing      missing
@@ -101,6 +102,9 @@ func (c *Cluster) connect(restConfig *rest.Config) error {
 		return err
 	}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(restConfig, client); err != nil {
+		return err
+	}
+	if c.raw, err = newRaw(restConfig, client); err != nil {
 		return err
 	}
 	broke := func(err error) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // The prune budget: more than this many objects and more than this share of the
@@ -100,3 +102,7 @@ func (c *Cluster) DeleteAll(ctx context.Context, inv *Inventory, check func(cont
 	}
 	return changes, nil
 }
+
+// Prunes says that a live object which nobody wants any more would be deleted: nothing on
+// it, nor its kind, asks for more than leaving Git.
+func Prunes(live *unstructured.Unstructured) bool { return !protected(live, needsAllowance) }

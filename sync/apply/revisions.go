@@ -23,6 +23,9 @@ const (
 	// keptRevisions is how many ApplicationRevisions stay, as in KubeVela.
 	keptRevisions     = 10
 	labelRevisionHash = "app.oam.dev/app-revision-hash"
+	// annotationPrevious is on a record and says how the delivery of the one before it
+	// ended. That is known when the next begins, and costs no request of its own there.
+	annotationPrevious = "tradewind.dev/previous-revision"
 )
 
 var revisionResource = schema.GroupVersionResource{Group: oam.Group, Version: oam.Version, Resource: "applicationrevisions"}
@@ -32,6 +35,25 @@ type Revision struct {
 	oam.Revision
 	Created     time.Time
 	Application *oam.Application // as it was; nil when it does not decode
+	Size        int              // of the record, in bytes
+	Ended       *Delivery        // nil when nothing is recorded: of the latest, the status says
+}
+
+// Delivery is what came of a revision.
+type Delivery struct {
+	Revision string            `json:"revision"`
+	Phase    oam.WorkflowPhase `json:"phase"`
+	Begun    *metav1.Time      `json:"begun,omitempty"`
+}
+
+// DeliveryOf is what the status of an Application says about its latest revision; nil
+// when it says nothing.
+func DeliveryOf(app *oam.Application) *Delivery {
+	w := app.Status.Workflow
+	if w == nil || w.AppRevision == "" {
+		return nil
+	}
+	return &Delivery{Revision: w.AppRevision, Phase: w.Phase, Begun: w.StartTime}
 }
 
 // SaveRevision records the Application as its revision and drops the one that is too old.
@@ -99,6 +121,13 @@ func revisionObject(app *oam.Application, rev oam.Revision) (*unstructured.Unstr
 	obj.SetName(rev.Name)
 	obj.SetNamespace(app.Namespace)
 	obj.SetLabels(map[string]string{oam.LabelName: app.Name, labelRevisionHash: rev.Hash})
+	if before := DeliveryOf(app); before != nil && before.Revision != rev.Name {
+		raw, err := json.Marshal(before)
+		if err != nil {
+			return nil, err
+		}
+		obj.SetAnnotations(map[string]string{annotationPrevious: string(raw)})
+	}
 	obj.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: oam.APIVersion, Kind: oam.Kind, Name: app.Name, UID: app.UID, Controller: new(true)}})
 	return obj, nil
 }
@@ -120,22 +149,37 @@ func (c *Cluster) Revisions(ctx context.Context, namespace, app string) ([]Revis
 		return nil, listError("ApplicationRevisions", err)
 	}
 	var out []Revision
+	ended := map[string]*Delivery{}
 	for i := range list.Items {
 		o := &list.Items[i]
 		n, err := strconv.ParseInt(strings.TrimPrefix(o.GetName(), app+"-v"), 10, 64)
 		if err != nil {
 			continue // of another tool
 		}
-		r := Revision{Revision: oam.Revision{Name: o.GetName(), N: n, Hash: o.GetLabels()[labelRevisionHash]}, Created: o.GetCreationTimestamp().Time}
-		if recorded, ok, err := unstructured.NestedMap(o.Object, "spec", "application"); ok && err == nil {
-			if was, err := oam.FromObject(recorded); err == nil {
-				r.Application = was
-			}
+		var before Delivery
+		if json.Unmarshal([]byte(o.GetAnnotations()[annotationPrevious]), &before) == nil {
+			ended[before.Revision] = &before
 		}
-		out = append(out, r)
+		out = append(out, decodeRevision(o, n))
+	}
+	for i := range out {
+		out[i].Ended = ended[out[i].Name]
 	}
 	slices.SortFunc(out, func(a, b Revision) int { return cmp.Compare(b.N, a.N) })
 	return out, nil
+}
+
+func decodeRevision(o *unstructured.Unstructured, n int64) Revision {
+	r := Revision{Revision: oam.Revision{Name: o.GetName(), N: n, Hash: o.GetLabels()[labelRevisionHash]}, Created: o.GetCreationTimestamp().Time}
+	if raw, err := json.Marshal(o.Object["spec"]); err == nil {
+		r.Size = len(raw)
+	}
+	if recorded, ok, err := unstructured.NestedMap(o.Object, "spec", "application"); ok && err == nil {
+		if was, err := oam.FromObject(recorded); err == nil {
+			r.Application = was
+		}
+	}
+	return r
 }
 
 func revisionRef(namespace, name string) ObjectRef {

@@ -48,7 +48,7 @@ func newRootCmd(e *env) *cobra.Command {
 			"  tradewind status my-app",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          group,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
@@ -58,5 +58,7 @@ func newRootCmd(e *env) *cobra.Command {
 	root.SetIn(e.stdin)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageErrorf("%w", err) })
 	root.AddCommand(newServeCmd(e), newConfigCmd(e), newLsCmd(e), newStatusCmd(e), newRenderCmd(e), newPolicyCmd(e), newSendCmd(e), newVersionCmd(e))
+	root.AddCommand(clusterCommands(e, reachCluster)...)
+	helpBeginsWithExamples(root)
 	return root
 }

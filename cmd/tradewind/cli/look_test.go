@@ -55,7 +55,7 @@ func look(t *testing.T, s shelf, environ []string, args ...string) (*process, in
 			root.RemoveCommand(cmd)
 		}
 	}
-	root.AddCommand(lsCmd(p.env, connect), statusCmd(p.env, connect))
+	root.AddCommand(lsCmd(p.env, connect), statusCmd(p.env, connect, nil))
 	root.SetArgs(args)
 	return p, p.exit(root.ExecuteContext(t.Context()))
 }

@@ -18,12 +18,14 @@ import (
 type statusOptions struct {
 	clusterFlags
 
+	statusViews
+
 	output, color string
 }
 
-func newStatusCmd(e *env) *cobra.Command { return statusCmd(e, connectCluster) }
+func newStatusCmd(e *env) *cobra.Command { return statusCmd(e, connectCluster, reachCluster) }
 
-func statusCmd(e *env, connect connector) *cobra.Command {
+func statusCmd(e *env, connect connector, whole reach) *cobra.Command {
 	var o statusOptions
 	cmd := &cobra.Command{
 		Use:   "status [<namespace>/]<app>",
@@ -32,15 +34,20 @@ func statusCmd(e *env, connect connector) *cobra.Command {
 			"each came from, and what is wrong with a hint what to do.\n\n" +
 			"The exit code is 0 when it is running and healthy, 3 when not, 4 when there is none.",
 		Example: "  tradewind status my-app\n" +
-			"  tradewind status shop/my-app -o yaml",
+			"  tradewind status shop/my-app -o yaml\n" +
+			"  tradewind status my-app --tree",
 		Args: oneArgument("the name of an Application"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.isView() {
+				return o.view(cmd.Context(), e, whole, o.clusterFlags, args[0])
+			}
 			return status(cmd.Context(), e, connect, o, args[0])
 		},
 	}
-	o.add(cmd)
+	o.clusterFlags.add(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", outTable, "table, json or yaml")
 	cmd.Flags().StringVar(&o.color, "color", "auto", "auto, always or never")
+	o.statusViews.add(cmd)
 	return cmd
 }
 
