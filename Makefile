@@ -4,6 +4,7 @@ SHELL := /bin/bash
 GO ?= go
 RUN ?= .
 BENCH ?= .
+N ?= 20
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULN := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The race detector needs a C compiler on Linux; CI has one, a bare machine may not.
@@ -48,8 +49,8 @@ scenario: ## stories on the real cluster: make scenario RUN=<regexp>
 update: ## rewrite golden files; the diff is the review
 	$(GO) test ./sync/render/... ./handlers/... ./cmd/... -update
 
-bench: ## measurements: make bench BENCH=<regexp>
-	$(GO) run ./integration/bench -bench '$(BENCH)'
+bench: ## measurements: make bench BENCH=<regexp> N=<pushes>
+	$(GO) run ./integration/bench -bench '$(BENCH)' -n $(N)
 
 fmt: ## fail when a file is not gofmt'ed
 	@test -z "$$(gofmt -l cmd events handlers integration registry services sync deployments | tee /dev/stderr)"

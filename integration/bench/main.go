@@ -1,45 +1,47 @@
 // Command bench measures Tradewind on real parts on this machine: make bench
-// BENCH=<regexp>. It prints a table and writes bench.json. What is measured, and how, is
-// the protocol of each case; absolute times are this machine's and no test.
+// BENCH=<regexp> N=<n>. It prints a table and writes bench.json. What is measured is said
+// at each case; absolute times are this machine's and no test, so each case also measures
+// what the bare parts take for the same work, in the same run.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 )
 
-// row is one figure. Durations are milliseconds.
-type row struct {
-	Name       string  `json:"name"`
-	Value      float64 `json:"value"` // the median
-	Unit       string  `json:"unit"`
-	Min        float64 `json:"min"`
-	Median     float64 `json:"median"`
-	P95        float64 `json:"p95"`
-	OwnCPU     float64 `json:"own_cpu_s"` // of Tradewind, per operation
-	PeakRSSMiB float64 `json:"peak_rss_mib"`
+// group is what is measured in one world, one row after the other.
+type group struct {
+	rows    []string
+	measure func(ctx context.Context, runs int) ([]row, error)
 }
 
-// cases are what can be measured, in the order of the table.
-var cases = []struct {
-	name    string
-	measure func(ctx context.Context, runs int) (row, error)
-}{
-	{"latency-small", func(ctx context.Context, runs int) (row, error) { return latency(ctx, runs, 0) }},
-	{"latency-500-files", func(ctx context.Context, runs int) (row, error) { return latency(ctx, runs, 500) }},
+// groups are all that can be measured, in the order of the table.
+func groups() []group {
+	list := []group{
+		{[]string{"latency-small"}, func(ctx context.Context, runs int) ([]row, error) { return latency(ctx, "latency-small", runs, 0) }},
+		{[]string{"latency-500-files"}, func(ctx context.Context, runs int) ([]row, error) {
+			return latency(ctx, "latency-500-files", runs, 500)
+		}},
+	}
+	for _, n := range []int{100, 500, 1000} {
+		list = append(list, group{fanoutRows(n), func(ctx context.Context, _ int) ([]row, error) { return fanout(ctx, n) }})
+	}
+	return append(list,
+		group{gatewayRows(), func(ctx context.Context, _ int) ([]row, error) { return gateway(ctx) }},
+		group{holdRows(manyApps), func(ctx context.Context, _ int) ([]row, error) { return hold(ctx, manyApps) }},
+	)
 }
 
 func main() {
-	pattern := flag.String("bench", ".", "regular expression over the names of the cases")
-	runs := flag.Int("n", 20, "how often each operation is repeated")
+	pattern := flag.String("bench", ".", "regular expression over the names of the rows")
+	runs := flag.Int("n", 20, "how often each push is repeated")
 	out := flag.String("out", "bench.json", "file for the figures; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -55,39 +57,29 @@ func run(ctx context.Context, pattern string, runs int, out string) error {
 	if err != nil {
 		return fmt.Errorf("reading -bench: %w", err)
 	}
+	if runs < 1 {
+		return fmt.Errorf("-n %d: want at least 1", runs)
+	}
 	var rows []row
 	var names []string
-	for _, c := range cases {
-		names = append(names, c.name)
-		if !match.MatchString(c.name) {
+	for _, g := range groups() {
+		names = append(names, g.rows...)
+		if !slices.ContainsFunc(g.rows, match.MatchString) {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "measuring %s …\n", c.name)
-		r, err := c.measure(ctx, runs)
+		fmt.Fprintf(os.Stderr, "measuring %s …\n", strings.Join(g.rows, ", "))
+		measured, err := g.measure(ctx, runs)
 		if err != nil {
-			return fmt.Errorf("measuring %s: %w", c.name, err)
+			return fmt.Errorf("measuring %s: %w", g.rows[0], err)
 		}
-		r.Name = c.name
-		rows = append(rows, r)
+		for _, r := range measured {
+			if match.MatchString(r.Name) {
+				rows = append(rows, r)
+			}
+		}
 	}
 	if len(rows) == 0 {
-		return fmt.Errorf("no case matches %q; there are: %s", pattern, strings.Join(names, ", "))
+		return fmt.Errorf("no row matches %q; there are: %s", pattern, strings.Join(names, ", "))
 	}
-	return report(rows, out)
-}
-
-func report(rows []row, out string) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "CASE\tMIN\tMEDIAN\tP95\tUNIT\tOWN CPU\tRSS\t")
-	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%.1f\t%.1f\t%.1f\t%s\t%.3f s\t%.0f MiB\t\n", r.Name, r.Min, r.Median, r.P95, r.Unit, r.OwnCPU, r.PeakRSSMiB)
-	}
-	if err := w.Flush(); err != nil || out == "" {
-		return err
-	}
-	data, err := json.MarshalIndent(rows, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(out, append(data, '\n'), 0o600)
+	return report(os.Stdout, rows, out)
 }

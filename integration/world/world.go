@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,6 +41,8 @@ type Options struct {
 	NoTradewind bool
 	// Proxy puts a proxy that can misbehave between Tradewind and the API server.
 	Proxy bool
+	// Settings are laid over Tradewind's configuration, section by section.
+	Settings map[string]map[string]any
 	// Progress is told, in a few words, what is being started; nil tells nobody.
 	Progress func(what string)
 }
@@ -135,6 +138,14 @@ func (w *World) startTradewind(ctx context.Context, o Options) error {
 		binary = filepath.Join(root, "bin", "tradewind")
 	}
 	config := configFor(w.Dir, strings.TrimPrefix(w.Git.URL, "http://"), kubeconfig)
+	for section, settings := range o.Settings {
+		merged, _ := config[section].(map[string]any)
+		if merged == nil {
+			merged = map[string]any{}
+		}
+		maps.Copy(merged, settings)
+		config[section] = merged
+	}
 	var err error
 	if w.Tradewind, err = newTradewind(w.Dir, binary, config); err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tradewind-dev/tradewind/handlers"
 )
 
 // Config is the whole configuration file. Defaults < file < environment < flags; any key
@@ -47,6 +49,20 @@ type HooksConfig struct {
 	TrustedProxies []string `yaml:"trustedProxies"`
 	// Receivers are the endpoints /hooks/<sender>/<id>.
 	Receivers []ReceiverConfig `yaml:"receivers"`
+	// Limits bound what posts may cost; a key that is absent keeps its default.
+	Limits HookLimits `yaml:"limits"`
+}
+
+// HookLimits are rates of genuine posts. Above one of them a post is answered 429 with a
+// Retry-After, and the forge sends it again.
+type HookLimits struct {
+	// GlobalPerSecond is how many are taken over all receivers.
+	GlobalPerSecond int `yaml:"globalPerSecond"`
+	// PerMinute and Burst are for one receiver that checks signatures.
+	PerMinute int `yaml:"perMinute"`
+	Burst     int `yaml:"burst"`
+	// UnsignedPerMinute is for one that cannot.
+	UnsignedPerMinute int `yaml:"unsignedPerMinute"`
 }
 
 // ReceiverConfig is one endpoint for one sender.
@@ -141,7 +157,7 @@ const (
 func defaultConfig() Config {
 	return Config{
 		Role:    roleAll,
-		Hooks:   HooksConfig{Address: ":9292"},
+		Hooks:   HooksConfig{Address: ":9292", Limits: defaultHookLimits()},
 		Web:     ListenConfig{Address: ":8080"},
 		Admin:   ListenConfig{Address: ":9090"},
 		Queue:   QueueConfig{Replicas: 1},
@@ -151,6 +167,11 @@ func defaultConfig() Config {
 		Log:     LogConfig{Level: "info", Format: "auto"},
 		Cluster: ClusterConfig{},
 	}
+}
+
+func defaultHookLimits() HookLimits {
+	l := handlers.DefaultLimits()
+	return HookLimits{GlobalPerSecond: l.GlobalPerSecond, PerMinute: l.PerMinute, Burst: l.Burst, UnsignedPerMinute: l.UnsignedPerMinute}
 }
 
 // loadConfig reads the file at path (none when empty) over the defaults, then the

@@ -20,8 +20,11 @@ func (s *server) serveHooks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	limits := handlers.DefaultLimits()
+	l := s.cfg.Hooks.Limits
+	limits.GlobalPerSecond, limits.PerMinute, limits.Burst, limits.UnsignedPerMinute = l.GlobalPerSecond, l.PerMinute, l.Burst, l.UnsignedPerMinute
 	cfg := handlers.HooksConfig{
-		Receivers: receivers, Publisher: publisher{s.queue}, TrustedProxies: proxies, Closing: ctx.Done(),
+		Limits: limits, Receivers: receivers, Publisher: publisher{s.queue}, TrustedProxies: proxies, Closing: ctx.Done(),
 		Logger: s.log.With("part", "hooks"), Registerer: s.registry,
 	}
 	if s.worker != nil {

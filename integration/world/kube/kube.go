@@ -161,6 +161,10 @@ func (c *Cluster) installCRDs(ctx context.Context) error {
 	return nil
 }
 
+// PID is the process of a part of the cluster, to be measured: "apiserver", "etcd" or
+// "controllers"; 0 when there is none of that name.
+func (c *Cluster) PID(part string) int { return c.pids[part] }
+
 // NewNamespace makes a namespace that no other world on this cluster uses.
 func (c *Cluster) NewNamespace(ctx context.Context) (string, error) {
 	name := fmt.Sprintf("world-%d", c.spaces.Add(1))

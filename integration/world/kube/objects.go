@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -292,4 +293,41 @@ func retryable(err error) bool {
 	_, isStatus := errors.AsType[*apierrors.StatusError](err)
 	return !isStatus || apierrors.IsNotFound(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) ||
 		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || apierrors.IsTimeout(err)
+}
+
+// ApplyBare applies documents with nothing between the client and the API server, several
+// at once: what applying them costs at least.
+func (c *Cluster) ApplyBare(ctx context.Context, manifests []string, namespace string, parallel int) error {
+	type bare struct {
+		resource dynamic.ResourceInterface
+		name     string
+		data     []byte
+	}
+	todo := make([]bare, 0, len(manifests))
+	for _, text := range manifests {
+		obj := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(text), &obj.Object); err != nil {
+			return err
+		}
+		obj.SetNamespace(namespace)
+		kind := strings.TrimSuffix(obj.GetKind()+"."+obj.GroupVersionKind().Group, ".")
+		resource, err := c.resource(Object{Kind: kind, Namespace: namespace})
+		if err != nil {
+			return err
+		}
+		data, err := obj.MarshalJSON()
+		if err != nil {
+			return err
+		}
+		todo = append(todo, bare{resource, obj.GetName(), data})
+	}
+	var group errgroup.Group
+	group.SetLimit(parallel)
+	for _, b := range todo {
+		group.Go(func() error {
+			_, err := b.resource.Patch(ctx, b.name, "application/apply-patch+yaml", b.data, metav1.PatchOptions{FieldManager: "bare", Force: new(true)})
+			return err
+		})
+	}
+	return group.Wait()
 }
