@@ -47,7 +47,7 @@ scenario: ## stories on the real cluster: make scenario RUN=<regexp>
 	$(GO) test ./integration -count=1 -timeout 40m -v -run '^TestScenario$$|^TestRules' -scenario '$(RUN)'
 
 update: ## rewrite golden files; the diff is the review
-	$(GO) test ./sync/render/... ./handlers/... ./cmd/... -update
+	$(GO) test ./sync/render ./handlers ./handlers/webhook ./cmd/tradewind/cli -update
 
 bench: ## measurements: make bench BENCH=<regexp> N=<pushes>
 	$(GO) run ./integration/bench -bench '$(BENCH)' -n $(N)

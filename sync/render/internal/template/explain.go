@@ -54,7 +54,7 @@ func (r *Result) explainAt(field string, err error) *problem.Error {
 // disjunction on its own and then all together: what a branch does not allow or still
 // wants counts only when no value is wrong.
 func (r *Result) faults(err error) []string {
-	var wrong, other []string
+	var wrong, other, apart []string
 	for _, e := range cueerrors.Errors(err) {
 		path := e.Path()
 		if len(path) == 0 || path[0] != "parameter" {
@@ -65,7 +65,8 @@ func (r *Result) faults(err error) []string {
 		at := userPath(path) + ": "
 		switch {
 		case strings.HasPrefix(format, "field not allowed") && r.wanted(path, "%s") != "":
-			// one branch does not allow it, another does
+			// One branch does not allow it, another does: a mistake only when nothing else is.
+			apart = append(apart, at+"cannot be given together with the other properties")
 		case strings.HasPrefix(format, "field not allowed"):
 			other = append(other, at+"is not a property of "+strconv.Quote(r.source.Name))
 		case !isGiven:
@@ -81,10 +82,13 @@ func (r *Result) faults(err error) []string {
 			wrong = append(wrong, at+fault)
 		}
 	}
-	if len(wrong) > 0 {
+	switch {
+	case len(wrong) > 0:
 		return wrong
+	case len(other) > 0:
+		return other
 	}
-	return other
+	return apart
 }
 
 // userPath is a path as people write it: properties.ports[0].port.
@@ -185,7 +189,7 @@ func allowed(schema cue.Value) string {
 	if !schema.Exists() {
 		return ""
 	}
-	op, args := schema.Expr()
+	op, args := cue.Dereference(schema).Expr()
 	if op == cue.OrOp {
 		var choices []string
 		for _, arg := range args {

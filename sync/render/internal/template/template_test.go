@@ -155,6 +155,8 @@ output: {image: parameter.image, if parameter.must != _|_ {must: parameter.must.
 		{"closed", `parameter: close({a: int}), output: {}`, "{a: 1, b: 2}", `properties.b: is not a property of "test"`},
 		{"forms to choose from", `parameter: *#One | close({many: [...#One]}), #One: {image: string}, output: {}`, "{image: 7}", "properties.image: 7 given, string wanted"},
 		{"neither form", `parameter: *#One | close({many: [...#One]}), #One: {image: string}, output: {}`, "{image: a, foo: 7}", `properties.foo: is not a property of "test"`},
+		{"both forms", `parameter: *#One | close({many: [...#One]}), #One: {image: string}, output: {}`, "{image: a, many: []}", "properties.image: cannot be given together with the other properties; properties.many: cannot be given together with the other properties"},
+		{"a pattern by reference", `parameter: {size: #Size}, #Size: =~"^[0-9]+$", output: {}`, "{size: big}", `properties.size: "big" given, =~"^[0-9]+$" wanted`},
 		{"the template is wrong", `parameter: {}, output: {a: 1, a: 2}`, "{}", `output.a: definition "test": conflicting values 2 and 1`},
 		{"the template does not end", `parameter: {}, output: a: context.nope`, "{}", `output.a: definition "test": undefined field: nope`},
 		{"not an object", `parameter: {}, output: 7`, "{}", `output: number given, an object wanted`},
