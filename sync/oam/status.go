@@ -44,6 +44,7 @@ type Service struct {
 	Healthy         bool                `json:"healthy"`
 	WorkloadHealthy bool                `json:"workloadHealthy,omitempty"`
 	Message         string              `json:"message,omitempty"`
+	Details         map[string]string   `json:"details,omitempty"`
 	Traits          []TraitStatus       `json:"traits,omitempty"`
 }
 
@@ -55,10 +56,11 @@ type WorkloadDefinition struct {
 
 // TraitStatus is the health of one trait.
 type TraitStatus struct {
-	Type    string `json:"type"`
-	Healthy bool   `json:"healthy"`
-	Pending bool   `json:"pending,omitempty"`
-	Message string `json:"message,omitempty"`
+	Type    string            `json:"type"`
+	Healthy bool              `json:"healthy"`
+	Pending bool              `json:"pending,omitempty"`
+	Message string            `json:"message,omitempty"`
+	Details map[string]string `json:"details,omitempty"`
 }
 
 // WorkflowPhase is the state of a run of the workflow.

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -34,12 +35,18 @@ func (r *Renderer) fromDefinition(ctx context.Context, c oam.Component, rc Conte
 	out := &Component{Name: c.Name, Type: c.Type}
 	err := r.engines.Do(ctx, func(e *template.Engine) error {
 		a := &assembly{engine: e, context: rc.data(c)}
-		def, _ := r.definitions.Definition(KindComponent, c.Type)
+		def, err := r.usable(KindComponent, rc.home(), c.Type)
+		if err != nil {
+			return err
+		}
 		if err := a.component(def, c, rc); err != nil {
 			return err
 		}
 		for i, t := range c.Traits {
-			tdef, _ := r.definitions.Definition(KindTrait, t.Type)
+			tdef, err := r.usable(KindTrait, rc.home(), t.Type)
+			if err != nil {
+				return err
+			}
 			if err := a.trait(i, tdef, t, rc); err != nil {
 				return withTrait(err, t.Type)
 			}
@@ -85,8 +92,8 @@ func (a *assembly) component(def *Definition, c oam.Component, rc Context) error
 	if workload == nil {
 		return &Error{Err: fmt.Errorf("definition %q has no output", def.Name)}
 	}
-	a.objects = []Object{{Unstructured: &unstructured.Unstructured{Object: workload}, Role: oam.ResourceWorkload, outputs: []output{{trait: -1}}}}
-	return a.add(result, -1, auxiliary)
+	a.objects = []Object{{Unstructured: &unstructured.Unstructured{Object: workload}, Role: oam.ResourceWorkload, Stage: StageDefault, outputs: []output{{trait: -1}}}}
+	return a.add(result, -1, auxiliary, StageDefault)
 }
 
 // trait adds what the trait makes, and patches what was made before.
@@ -107,7 +114,7 @@ func (a *assembly) trait(index int, def *Definition, t oam.Trait, rc Context) er
 	for key, i := range at {
 		a.objects[i].Object, _ = made[key].(map[string]any)
 	}
-	return a.add(result, index, t.Type)
+	return a.add(result, index, t.Type, cmp.Or(def.Stage, StageDefault))
 }
 
 // made is the workload and what else there is so far: by key, and where it stands. Of
@@ -127,8 +134,9 @@ func (a *assembly) evaluate(def *Definition, properties map[string]any, rc Conte
 	in := template.Input{Parameter: properties, Context: a.context}
 	if strings.Contains(def.Template, "components") {
 		in.Context = maps.Clone(a.context)
-		in.Context["components"] = components(rc.Components)
+		in.Context["components"] = plain(rc.Components)
 	}
+	in.Context = withParameter(in.Context, def, properties)
 	source := template.Template{Name: def.Name, Text: def.Template}
 	result, err := a.engine.Evaluate(source, in)
 	if err != nil {
@@ -138,9 +146,20 @@ func (a *assembly) evaluate(def *Definition, properties map[string]any, rc Conte
 	return result, nil
 }
 
-// components is context.components. It grows with the Application, so only templates
-// that mention it are given it.
-func components(list []oam.Component) []any {
+// withParameter adds context.parameter, the properties as they were given, for the few
+// templates that read it there.
+func withParameter(context map[string]any, def *Definition, properties map[string]any) map[string]any {
+	if !strings.Contains(def.Template, "context.parameter") {
+		return context
+	}
+	context = maps.Clone(context)
+	context["parameter"] = properties
+	return context
+}
+
+// plain is a list as templates see it. context.components grows with the Application, so
+// only templates that mention it are given it.
+func plain[T any](list []T) []any {
 	raw, err := json.Marshal(list)
 	var out []any
 	if err != nil || json.Unmarshal(raw, &out) != nil || out == nil {
@@ -169,12 +188,12 @@ func unread(def *Definition, properties map[string]any, known []string) []string
 	return hints
 }
 
-func (a *assembly) add(result *template.Result, index int, trait string) error {
+func (a *assembly) add(result *template.Result, index int, trait, stage string) error {
 	outputs, err := result.Outputs()
 	for _, o := range outputs {
 		a.objects = append(a.objects, Object{
 			Unstructured: &unstructured.Unstructured{Object: o.Object}, Role: oam.ResourceTrait, Trait: trait, Key: o.Key,
-			outputs: []output{{index, o.Key}},
+			Stage: stage, outputs: []output{{index, o.Key}},
 		})
 	}
 	return err
@@ -208,7 +227,7 @@ func defaultName(component string, o Object) string {
 		return component
 	}
 	sum := sha256.Sum256([]byte(o.Key))
-	return fmt.Sprintf("%s-%s-%s", component, strings.ToLower(o.Trait), hex.EncodeToString(sum[:5]))
+	return fmt.Sprintf("%s-%s-%s", component, strings.ToLower(labelValue(o.Trait)), hex.EncodeToString(sum[:5]))
 }
 
 // combine makes one of objects that are the same: a port that a webservice exposes and a

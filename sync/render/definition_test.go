@@ -29,7 +29,7 @@ func TestEveryTypeHasACase(t *testing.T) {
 		all.WriteString(before)
 	}
 	for _, kind := range []render.Kind{render.KindComponent, render.KindTrait} {
-		for _, name := range render.Builtins().Names(kind) {
+		for _, name := range render.Builtins().Names(kind, "") {
 			if !regexp.MustCompile(`type: ` + regexp.QuoteMeta(name) + `[,}\s]`).MatchString(all.String()) {
 				t.Errorf("%s %s: no archive in testdata has it", kind, name)
 			}
@@ -88,9 +88,9 @@ type layered struct {
 	render.Definitions
 }
 
-func (l layered) Definition(kind render.Kind, name string) (*render.Definition, bool) {
+func (l layered) Definition(kind render.Kind, namespace, name string) (*render.Definition, bool) {
 	if def, ok := l.own[name]; ok && def.Kind == kind {
 		return def, true
 	}
-	return l.Definitions.Definition(kind, name)
+	return l.Definitions.Definition(kind, namespace, name)
 }

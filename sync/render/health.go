@@ -38,16 +38,15 @@ func (r *Renderer) Health(c oam.Component, rc Context, rendered *Component, live
 	}
 	_ = r.engines.Do(context.Background(), func(e *template.Engine) error { // only the context could make it fail
 		look := &look{engine: e, context: rc.data(c), rendered: rendered, live: live}
-		def, _ := r.definitions.Definition(KindComponent, c.Type)
-		s.WorkloadHealthy, s.Message = look.at(-1, def, c.Properties)
+		workload := look.at(-1, r.rules(KindComponent, rc.home(), c.Type), c.Properties)
+		s.WorkloadHealthy, s.Message, s.Details = workload.healthy, workload.message, workload.details
 		s.Healthy = s.WorkloadHealthy
 		for i, t := range c.Traits {
-			tdef, _ := r.definitions.Definition(KindTrait, t.Type)
-			healthy, message := look.at(i, tdef, t.Properties)
-			s.Traits = append(s.Traits, oam.TraitStatus{Type: t.Type, Healthy: healthy, Message: message})
-			s.Healthy = s.Healthy && healthy
+			seen := look.at(i, r.rules(KindTrait, rc.home(), t.Type), t.Properties)
+			s.Traits = append(s.Traits, oam.TraitStatus{Type: t.Type, Healthy: seen.healthy, Message: seen.message, Details: seen.details})
+			s.Healthy = s.Healthy && seen.healthy
 			if s.Message == "" { // the component's own message says more, when it has one
-				s.Message = strings.TrimSpace(message)
+				s.Message = strings.TrimSpace(seen.message)
 			}
 		}
 		return nil
@@ -69,6 +68,15 @@ func treeHealth(s *oam.Service, rendered *Component, live Live) {
 	}
 }
 
+// rules are the status rules of a type. One that went since it was rendered leaves those
+// that all kinds share.
+func (r *Renderer) rules(kind Kind, namespace, name string) *Definition {
+	if def, err := r.usable(kind, namespace, name); err == nil {
+		return def
+	}
+	return &Definition{}
+}
+
 // look is one reading of health.
 type look struct {
 	engine   *template.Engine
@@ -77,12 +85,20 @@ type look struct {
 	live     Live
 }
 
-// at evaluates the rules of the component (trait -1) or of one of its traits. A trait
-// sees only what it made itself.
-func (l *look) at(trait int, def *Definition, properties map[string]any) (healthy bool, message string) {
+// reading is what it found.
+type reading struct {
+	healthy bool
+	message string
+	details map[string]string
+}
+
+// at evaluates the rules of the component (trait -1) or of one of its traits: details,
+// then health, then the message, which may speak of the two. A trait sees only what it
+// made itself.
+func (l *look) at(trait int, def *Definition, properties map[string]any) reading {
 	in := template.Input{Parameter: properties, Context: maps.Clone(l.context)}
 	outputs := map[string]any{}
-	in.Context["outputs"] = outputs
+	in.Context["outputs"], in.Context["parameter"] = outputs, properties
 	for _, o := range l.rendered.Objects {
 		for _, made := range o.outputs {
 			if made.trait != trait {
@@ -90,11 +106,11 @@ func (l *look) at(trait int, def *Definition, properties map[string]any) (health
 			}
 			found := l.live(o.Unstructured)
 			if found == nil {
-				return false, standardID(o.Unstructured) + " is not there yet"
+				return reading{message: standardID(o.Unstructured) + " is not there yet"}
 			}
 			if def.HealthPolicy == "" {
 				if healthy, message := standard(o.Unstructured, found); !healthy {
-					return false, message
+					return reading{message: message}
 				}
 			}
 			if made.key == "" {
@@ -104,17 +120,29 @@ func (l *look) at(trait int, def *Definition, properties map[string]any) (health
 			}
 		}
 	}
-	healthy = def.HealthPolicy == ""
-	if !healthy {
-		value, _ := l.engine.Value(template.Template{Name: def.Name, Text: def.HealthPolicy}, in, "isHealth")
-		healthy = value == true
+	return l.evaluate(def, in)
+}
+
+func (l *look) evaluate(def *Definition, in template.Input) reading {
+	rule := func(text string) template.Template { return template.Template{Name: def.Name, Text: text} }
+	out := reading{healthy: def.HealthPolicy == ""}
+	if def.Details != "" {
+		out.details = l.engine.Details(rule(def.Details), in)
+	}
+	if !out.healthy {
+		value, _ := l.engine.Value(rule(def.HealthPolicy), in, "isHealth")
+		out.healthy = value == true
 	}
 	if def.CustomStatus != "" {
-		in.Context["status"] = map[string]any{"healthy": healthy, "details": map[string]any{}}
-		value, _ := l.engine.Value(template.Template{Name: def.Name, Text: def.CustomStatus}, in, "message")
-		message, _ = value.(string)
+		details := make(map[string]any, len(out.details))
+		for key, value := range out.details {
+			details[key] = value
+		}
+		in.Context["status"] = map[string]any{"healthy": out.healthy, "details": details}
+		value, _ := l.engine.Value(rule(def.CustomStatus), in, "message")
+		out.message, _ = value.(string)
 	}
-	return healthy, message
+	return out
 }
 
 func standardID(o *unstructured.Unstructured) string { return o.GetKind() + " " + o.GetName() }

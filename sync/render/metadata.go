@@ -29,9 +29,9 @@ func mark(o Object, c oam.Component, rc Context) {
 		oam.LabelRevision: rc.AppRevision, oam.LabelResourceType: o.Role,
 	})
 	if o.Role == oam.ResourceWorkload {
-		labels[oam.LabelWorkloadType] = c.Type
+		labels[oam.LabelWorkloadType] = labelValue(c.Type)
 	} else {
-		labels[oam.LabelTraitType], labels[oam.LabelTraitKey] = o.Trait, o.Key
+		labels[oam.LabelTraitType], labels[oam.LabelTraitKey] = labelValue(o.Trait), o.Key
 	}
 	if rc.ReplicaKey != "" {
 		labels["app.oam.dev/replicaKey"] = rc.ReplicaKey
@@ -50,6 +50,9 @@ func mark(o Object, c oam.Component, rc Context) {
 		unstructured.RemoveNestedField(o.Object, "metadata", "annotations") // a template may leave it empty
 	}
 }
+
+// labelValue writes a pinned type, "web@v3", as a label can hold it.
+func labelValue(typ string) string { return strings.ReplaceAll(typ, "@", "-") }
 
 // passedOn copies the Application's own labels or annotations, as KubeVela does, without
 // those that the user withholds and those that are about the Application itself.

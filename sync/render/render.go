@@ -8,8 +8,12 @@
 package render
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -82,7 +86,20 @@ type Context struct {
 	WorkflowName   string
 	Cluster        string // "" means the cluster we run in
 	ReplicaKey     string
+
+	// AppNamespace is where the Application is, when Namespace is another: its
+	// definitions are looked for there.
+	AppNamespace string
+	// Artifacts are the components as they were rendered, for policies.
+	Artifacts []*Component
+	// Config is what "config" holds, name and value each; nil means that there is none.
+	Config []any
+	// Custom is what Application-scoped policies left for templates; nil means nothing.
+	Custom map[string]any
 }
+
+// home is the namespace whose definitions count.
+func (rc Context) home() string { return cmp.Or(rc.AppNamespace, rc.Namespace) }
 
 // Object is one rendered object and where it comes from.
 type Object struct {
@@ -92,6 +109,7 @@ type Object struct {
 	Key    string // the key inside outputs
 	Origin string // the file in the tree, or the folder of a kustomization, for messages
 	Line   int    // in that file; 0 for a kustomization
+	Stage  string // when it is to be applied: StagePre, StageDefault or StagePost
 
 	outputs []output // whose output it is; several when it was combined
 }
@@ -123,7 +141,7 @@ func (r *Renderer) Component(ctx context.Context, c oam.Component, rc Context, t
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := r.CheckTypes(c); err != nil {
+	if err := r.CheckTypes(rc.home(), c); err != nil {
 		return nil, err
 	}
 	src, err := SourceOf(c)
@@ -143,18 +161,35 @@ func withComponent(err error, name string) error {
 	return err
 }
 
-// CheckTypes reports a component or trait type that nobody defined, with the nearest
-// known name.
-func (r *Renderer) CheckTypes(c oam.Component) error {
-	if _, ok := r.definitions.Definition(KindComponent, c.Type); !ok {
-		return unknownType(r.definitions, KindComponent, c.Type, c.Name)
+// CheckTypes reports a component or trait type that nobody defined for the namespace,
+// with the nearest known name, or whose definition cannot be used.
+func (r *Renderer) CheckTypes(namespace string, c oam.Component) error {
+	if _, err := r.usable(KindComponent, namespace, c.Type); err != nil {
+		return withComponent(err, c.Name)
 	}
 	for _, t := range c.Traits {
-		if _, ok := r.definitions.Definition(KindTrait, t.Type); !ok {
-			return unknownType(r.definitions, KindTrait, t.Type, c.Name)
+		if _, err := r.usable(KindTrait, namespace, t.Type); err != nil {
+			return withComponent(err, c.Name)
 		}
 	}
 	return nil
+}
+
+// Fingerprint tells whether the types of a component mean the same as before: it changes
+// when any of their definitions does.
+func (r *Renderer) Fingerprint(namespace string, c oam.Component) string {
+	h := sha256.New()
+	add := func(kind Kind, name string) {
+		if def, ok := r.definition(kind, namespace, name); ok {
+			io.WriteString(h, def.hash())
+		}
+		h.Write([]byte{0})
+	}
+	add(KindComponent, c.Type)
+	for _, t := range c.Traits {
+		add(KindTrait, t.Type)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // data is the context as templates see it.
@@ -164,7 +199,7 @@ func (rc Context) data(c oam.Component) map[string]any {
 		cluster = localCluster
 	}
 	v := rc.ClusterVersion
-	return map[string]any{
+	data := map[string]any{
 		"name": c.Name, "appName": rc.AppName, "namespace": rc.Namespace,
 		"appRevision": rc.AppRevision, "appRevisionNum": rc.AppRevisionNum, "revision": "",
 		"componentType": c.Type, "cluster": cluster, "replicaKey": rc.ReplicaKey,
@@ -174,6 +209,13 @@ func (rc Context) data(c oam.Component) map[string]any {
 			"major": int64(v.Major), "minor": int64(v.Minor), "gitVersion": v.GitVersion, "platform": v.Platform,
 		},
 	}
+	if rc.Config != nil {
+		data["config"] = rc.Config
+	}
+	if rc.Custom != nil {
+		data["custom"] = rc.Custom
+	}
+	return data
 }
 
 // localCluster is KubeVela's name of the cluster it runs in.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,7 +30,7 @@ var results = []string{"out/objects.yaml", "out/hints", "out/health", "out/error
 var update = flag.Bool("update", false, "rewrite the expectations")
 
 // TestGolden renders app.yaml of every archive, with the files below tree/ as its Git
-// tree, and compares with out/objects.yaml or out/error. Objects below live/ stand for
+// tree and those below definitions/ as what the cluster defines, and compares with out/objects.yaml or out/error. Objects below live/ stand for
 // the cluster, and out/health is what is read off them.
 func TestGolden(t *testing.T) {
 	t.Parallel()
@@ -56,6 +57,9 @@ func checkArchive(t *testing.T, r *render.Renderer, file string) {
 	for _, f := range archive.Files {
 		in[f.Name] = f.Data
 	}
+	if catalog := catalogOf(t, in); catalog != nil {
+		r = render.New(render.Config{Definitions: catalog})
+	}
 	out := outputs(t, r, in)
 	if *update {
 		kept := archive.Files[:0]
@@ -80,6 +84,38 @@ func checkArchive(t *testing.T, r *render.Renderer, file string) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
+}
+
+// catalogOf are the definitions of an archive, nil when it has none. Files without a
+// namespace are in vela-system.
+func catalogOf(t *testing.T, in map[string][]byte) *render.Catalog {
+	t.Helper()
+	var catalog *render.Catalog
+	for name, data := range in {
+		if !strings.HasPrefix(name, "definitions/") {
+			continue
+		}
+		u := &unstructured.Unstructured{}
+		var err error
+		if strings.HasSuffix(name, ".cue") {
+			u.Object, err = render.DefinitionObject(name, data)
+		} else {
+			err = yaml.Unmarshal(data, &u.Object)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.GetNamespace() == "" {
+			u.SetNamespace(render.SystemNamespace)
+		}
+		if catalog == nil {
+			catalog = render.NewCatalog()
+		}
+		if about, changed := catalog.Put(u); !changed {
+			t.Errorf("%s defines %v", name, about)
+		}
+	}
+	return catalog
 }
 
 // outputs renders an archive. It is rendered twice: the same inputs must give the same
@@ -168,9 +204,16 @@ func liveObjects(t *testing.T, data []byte) render.Live {
 }
 
 func writeHealth(w io.Writer, s oam.Service) {
-	fmt.Fprintf(w, "%s healthy=%v %q\n", s.Name, s.Healthy, s.Message)
+	details := func(from map[string]string) string {
+		var b strings.Builder
+		for _, key := range slices.Sorted(maps.Keys(from)) {
+			fmt.Fprintf(&b, " %s=%q", key, from[key])
+		}
+		return b.String()
+	}
+	fmt.Fprintf(w, "%s healthy=%v %q%s\n", s.Name, s.Healthy, s.Message, details(s.Details))
 	for _, trait := range s.Traits {
-		fmt.Fprintf(w, "  %s healthy=%v %q\n", trait.Type, trait.Healthy, trait.Message)
+		fmt.Fprintf(w, "  %s healthy=%v %q%s\n", trait.Type, trait.Healthy, trait.Message, details(trait.Details))
 	}
 }
 

@@ -38,7 +38,7 @@ func (r *Renderer) fromTree(ctx context.Context, c oam.Component, rc Context, sr
 
 // checkProperties reports properties that the type's definition does not allow.
 func (r *Renderer) checkProperties(ctx context.Context, c oam.Component, out *Component) error {
-	def, _ := r.definitions.Definition(KindComponent, c.Type)
+	def, _ := Builtins().Definition(KindComponent, "", c.Type) // such types are ours
 	source := template.Template{Name: def.Name, Text: def.Template}
 	return r.engines.Do(ctx, func(e *template.Engine) error {
 		result, err := e.Evaluate(source, template.Input{Parameter: c.Properties, Context: map[string]any{}})

@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// Error is a mistake in what was to be rendered: it names the component and, where
-// known, trait, field, file and line.
+// Error is a mistake in what was to be rendered: it names the component or the policy
+// and, where known, trait, field, file and line.
 type Error struct {
 	Component string
+	Policy    string
 	Trait     string
 	Field     string
 	File      string
@@ -24,6 +25,9 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Component != "" {
 		fmt.Fprintf(&b, "component %q: ", e.Component)
+	}
+	if e.Policy != "" {
+		fmt.Fprintf(&b, "policy %q: ", e.Policy)
 	}
 	if e.Trait != "" {
 		fmt.Fprintf(&b, "trait %q: ", e.Trait)

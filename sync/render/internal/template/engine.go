@@ -147,16 +147,8 @@ func (e *Engine) compile(t Template) (*compiled, error) {
 	if c, ok := e.compiled[t.key()]; ok {
 		return c, nil
 	}
-	file, err := parser.ParseFile(t.Name, t.Text, parser.ParseComments)
+	file, text, err := parse(t)
 	if err != nil {
-		return nil, compileError(t, err)
-	}
-	// What a template mentions and leaves to us to give must be declared when it is
-	// parsed: the parser resolves references.
-	if file, err = parser.ParseFile(t.Name, t.Text+undeclared(file, "context", "parameter"), parser.ParseComments); err != nil {
-		return nil, compileError(t, err)
-	}
-	if err := t.Packages.check(file); err != nil {
 		return nil, compileError(t, err)
 	}
 	v := e.build(t, file)
@@ -165,9 +157,28 @@ func (e *Engine) compile(t Template) (*compiled, error) {
 	if !v.LookupPath(pathParameter).Exists() {
 		return nil, compileError(t, v.Err())
 	}
-	c := &compiled{value: v, properties: declared(v.LookupPath(pathParameter)), context: fieldsOfContext(t.Text)}
+	c := &compiled{value: v, properties: declared(v.LookupPath(pathParameter)), context: fieldsOfContext(text)}
 	e.compiled[t.key()] = c
 	return c, nil
+}
+
+// parse returns the template as it is compiled.
+func parse(t Template) (*ast.File, string, error) {
+	file, err := parser.ParseFile(t.Name, t.Text, parser.ParseComments)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := t.Packages.check(file); err != nil {
+		return nil, "", err
+	}
+	text, err := modernize(file, t.Text)
+	if err != nil {
+		return nil, "", err
+	}
+	// What a template mentions and leaves to us to give must be declared when it is
+	// parsed: the parser resolves references.
+	file, err = parser.ParseFile(t.Name, text+undeclared(file, "context", "parameter"), parser.ParseComments)
+	return file, text, err
 }
 
 var (

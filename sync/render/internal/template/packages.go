@@ -24,6 +24,10 @@ func (p Packages) check(file *ast.File) error {
 			}
 		}
 		first, _, _ := strings.Cut(path, "/")
+		if first == "vela" && p == nil {
+			return fmt.Errorf("import %s: its functions act on clusters and services, and rendering does neither: "+
+				"only %s can be imported here; what has to be fetched belongs into a workflow step", spec.Path.Value, p)
+		}
 		if err != nil || first == "tool" || first == "vela" || strings.Contains(first, ".") {
 			return fmt.Errorf("import %s: only %s can be imported", spec.Path.Value, p)
 		}

@@ -28,6 +28,7 @@ type Result struct {
 var (
 	pathParameter    = cue.ParsePath("parameter")
 	pathErrs         = cue.ParsePath("errs")
+	pathHTTP         = cue.ParsePath("processing.http")
 	pathOutput       = cue.ParsePath("output")
 	pathOutputs      = cue.ParsePath("outputs")
 	pathPatch        = cue.ParsePath("patch")
@@ -45,6 +46,12 @@ func (e *Engine) Evaluate(t Template, in Input) (*Result, error) {
 	// Not yet concrete is no mistake here: a property that nothing uses may stay open.
 	if err := v.LookupPath(pathParameter).Validate(); err != nil {
 		return nil, r.explain(err)
+	}
+	if v.LookupPath(pathHTTP).Exists() {
+		return nil, &problem.Error{
+			Field: "processing.http", Advice: "fetch it in a workflow step and hand it over as an input, or put it into the properties",
+			Err: fmt.Errorf("definition %q: rendering makes no requests: processing.http is not supported", t.Name),
+		}
 	}
 	var messages []string
 	if errs := v.LookupPath(pathErrs); errs.Exists() && errs.Decode(&messages) == nil && len(messages) > 0 {
