@@ -121,13 +121,16 @@ func TestBaseHoldsWhatItShould(t *testing.T) {
 		"ClusterRole tradewind", "ClusterRole tradewind-applier", "ClusterRole tradewind-source-reader",
 		"ClusterRoleBinding tradewind", "ClusterRoleBinding tradewind-applier", "ConfigMap ",
 		"CustomResourceDefinition applicationrevisions.core.oam.dev", "CustomResourceDefinition applications.core.oam.dev",
-		"CustomResourceDefinition resourcetrackers.core.oam.dev", "Deployment tradewind", "Namespace tradewind-system",
+		"CustomResourceDefinition componentdefinitions.core.oam.dev", "CustomResourceDefinition definitionrevisions.core.oam.dev",
+		"CustomResourceDefinition policydefinitions.core.oam.dev", "CustomResourceDefinition resourcetrackers.core.oam.dev",
+		"CustomResourceDefinition traitdefinitions.core.oam.dev", "CustomResourceDefinition workflowstepdefinitions.core.oam.dev",
+		"Deployment tradewind", "Namespace tradewind-system",
 		"PersistentVolumeClaim tradewind-queue", "Service tradewind", "ServiceAccount tradewind",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if n := len(decode(t, deployments.CRDs())); n != 3 {
+	if n := len(decode(t, deployments.CRDs())); n != 8 {
 		t.Errorf("CRDs holds %d documents", n)
 	}
 }

@@ -33,7 +33,7 @@ func (x *run) deliver(ctx context.Context) error {
 		return &problem{stage: events.StageRender, condition: oam.ConditionParsed, reason: "FailedParse", result: events.Failure, err: err}
 	}
 	for _, c := range x.app.Spec.Components {
-		if err := x.renderer.CheckTypes(c); err != nil {
+		if err := x.renderer.CheckTypes(x.app.Namespace, c); err != nil {
 			return &problem{stage: events.StageRender, condition: oam.ConditionParsed, reason: "FailedParse", result: events.Failure, err: err}
 		}
 	}
@@ -135,7 +135,7 @@ func (x *run) render(ctx context.Context, revision oam.Revision) ([]component, e
 
 func (x *run) renderOne(ctx context.Context, c oam.Component, rc render.Context, src *render.Source, tree *git.Tree) (*render.Component, error) {
 	known, ok := x.memo.rendered[c.Name]
-	hash := oam.SpecHash(oam.Spec{Components: append([]oam.Component{c}, rc.Components...)}) + fmt.Sprint(rc.AppRevision, rc.AppLabels, rc.AppAnnotations, rc.ClusterVersion)
+	hash := oam.SpecHash(oam.Spec{Components: append([]oam.Component{c}, rc.Components...)}) + fmt.Sprint(rc.AppRevision, rc.AppLabels, rc.AppAnnotations, rc.ClusterVersion, x.renderer.Fingerprint(x.app.Namespace, c))
 	if ok && known.hash == hash && (tree == nil || known.reads.Unchanged(tree)) {
 		return known.out, nil
 	}

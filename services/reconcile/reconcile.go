@@ -53,7 +53,9 @@ type Reconciler struct {
 	queue    Queue
 	now      func() time.Time
 
+	catalog *render.Catalog
 	index   *index
+	types   *types
 	wakes   *wakes
 	heads   *heads
 	secrets *secrets
@@ -65,9 +67,11 @@ type Reconciler struct {
 
 // Config is what a Reconciler is made of; all but Registerer is required.
 type Config struct {
-	Cluster    *apply.Cluster
-	Mirrors    *git.Mirrors
-	Renderer   *render.Renderer
+	Cluster  *apply.Cluster
+	Mirrors  *git.Mirrors
+	Renderer *render.Renderer
+	// Catalog is where the Renderer finds its types; it is kept as the cluster has them.
+	Catalog    *render.Catalog
 	Queue      Queue
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -78,10 +82,11 @@ type Config struct {
 func New(cfg Config) *Reconciler {
 	r := &Reconciler{
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors,
-		renderer: cfg.Renderer, queue: cfg.Queue, now: time.Now,
-		index: newIndex(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
+		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, now: time.Now,
+		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 	}
 	cfg.Cluster.OnApplication(r.onApplication)
+	cfg.Cluster.OnDefinition(r.onDefinition)
 	cfg.Cluster.OnObject(r.onObject)
 	return r
 }

@@ -80,6 +80,7 @@ func (r *Reconciler) onApplication(before, after *oam.Application) {
 	if after == nil {
 		key := events.AppKey(before.Namespace, before.Name)
 		r.index.set(key, nil)
+		r.types.set(key, oam.Spec{})
 		r.changed.broadcast()
 		r.wakeParent(before)
 		return
@@ -87,6 +88,7 @@ func (r *Reconciler) onApplication(before, after *oam.Application) {
 	key := events.AppKey(after.Namespace, after.Name)
 	if before == nil || before.Generation != after.Generation {
 		r.index.set(key, after.Spec.Components)
+		r.types.set(key, after.Spec)
 		r.changed.broadcast()
 	}
 	switch {

@@ -57,6 +57,7 @@ type Cluster struct {
 	missing      missing
 	applications *applications
 	trackers     *trackers
+	definitions  *definitions
 	live         *live
 
 	versionMu sync.Mutex
@@ -119,6 +120,9 @@ func (c *Cluster) connect(restConfig *rest.Config) error {
 	if c.trackers, err = newTrackers(c); err != nil {
 		return err
 	}
+	if c.definitions, err = newDefinitions(c); err != nil {
+		return err
+	}
 	c.live = newLive(c)
 	return nil
 }
@@ -137,7 +141,13 @@ func (c *Cluster) Run(ctx context.Context) error {
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(c.log.Handler()))
 	var running sync.WaitGroup
 	c.live.start(ctx, &running)
-	running.Go(func() { c.kinds.Run(ctx, c.wakeWaiting) })
+	running.Go(func() {
+		c.kinds.Run(ctx, func(ctx context.Context) {
+			c.definitions.kindsChanged()
+			c.wakeWaiting(ctx)
+		})
+	})
+	running.Go(func() { c.definitions.run(ctx) })
 	running.Go(func() { c.trackers.watch.Run(ctx) })
 	running.Go(func() { c.applications.watch.Run(ctx) })
 	<-ctx.Done()
@@ -146,7 +156,8 @@ func (c *Cluster) Run(ctx context.Context) error {
 	return nil
 }
 
-// WaitForSync returns when the Applications and inventories of the cluster are known.
+// WaitForSync returns when the Applications, inventories and definitions of the cluster
+// are known.
 func (c *Cluster) WaitForSync(ctx context.Context) error {
 	for _, part := range []struct {
 		what string
@@ -157,16 +168,10 @@ func (c *Cluster) WaitForSync(ctx context.Context) error {
 		}
 	}
 	// What was listed has been told, too.
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !c.applications.watch.Synced() || !c.trackers.watch.Synced() {
-		select {
-		case <-ctx.Done():
-			return listError("Applications", context.Cause(ctx))
-		case <-tick.C:
-		}
+	if err := told(ctx, func() bool { return c.applications.watch.Synced() && c.trackers.watch.Synced() }); err != nil {
+		return listError("Applications", err)
 	}
-	return nil
+	return c.definitions.wait(ctx)
 }
 
 func listError(what string, err error) error {

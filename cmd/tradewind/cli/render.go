@@ -264,8 +264,8 @@ func listTypes(e *env) error {
 	t.add("TYPE", "KIND", "DESCRIPTION")
 	definitions := render.Builtins()
 	for _, kind := range []render.Kind{render.KindComponent, render.KindTrait} {
-		for _, name := range definitions.Names(kind) {
-			def, _ := definitions.Definition(kind, name)
+		for _, name := range definitions.Names(kind, "") {
+			def, _ := definitions.Definition(kind, "", name)
 			t.add(name, string(kind), def.Description)
 		}
 	}

@@ -88,7 +88,7 @@ func TestRenderListsEveryType(t *testing.T) {
 	}
 	definitions := render.Builtins()
 	for _, kind := range []render.Kind{render.KindComponent, render.KindTrait} {
-		for _, name := range definitions.Names(kind) {
+		for _, name := range definitions.Names(kind, "") {
 			row := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` *\t` + string(kind) + ` *\t\S`)
 			if !row.MatchString(p.out.String()) {
 				t.Errorf("no row for %s %s:\n%s", kind, name, &p.out)

@@ -132,8 +132,10 @@ func (s *server) newWorker() error {
 		Dir: s.cfg.Git.Dir, AllowedHosts: s.cfg.Git.AllowedHosts, InsecureHosts: s.cfg.Git.InsecureHosts,
 		Timeout: s.cfg.Git.Timeout, Registerer: s.registry,
 	})
+	catalog := render.NewCatalog()
 	s.worker = &worker{cluster: cluster, mirrors: mirrors, reconciler: reconcile.New(reconcile.Config{
-		Cluster: cluster, Mirrors: mirrors, Renderer: render.New(render.Config{Namespaced: cluster.Namespaced}),
+		Cluster: cluster, Mirrors: mirrors, Catalog: catalog,
+		Renderer: render.New(render.Config{Definitions: catalog, Namespaced: cluster.Namespaced}),
 		Queue: reconcileQueue{s.queue}, Logger: s.log, Registerer: s.registry,
 	})}
 	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
