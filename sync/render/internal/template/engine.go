@@ -223,3 +223,15 @@ func undeclared(file *ast.File, names ...string) string {
 func compileError(t Template, err error) *problem.Error {
 	return &problem.Error{Err: fmt.Errorf("compiling definition %q: %s", t.Name, problem.OneLine(cueerrors.Details(err, nil)))}
 }
+
+// Check reports what is wrong with a template whatever it is given.
+func (e *Engine) Check(t Template) error {
+	c, err := e.compile(t)
+	if err != nil {
+		return err
+	}
+	if err := c.value.Validate(); err != nil {
+		return compileError(t, err)
+	}
+	return nil
+}
