@@ -220,10 +220,10 @@ func traitOf(o Object) string {
 	return o.Trait
 }
 
-// defaultName is the component's for the workload; others get a suffix that stays the
+// defaultName is the component's for its workload; others get a suffix that stays the
 // same while their definition names them the same.
 func defaultName(component string, o Object) string {
-	if o.Role == oam.ResourceWorkload {
+	if o.Role == oam.ResourceWorkload || o.Key == "" { // or the main object of a policy
 		return component
 	}
 	sum := sha256.Sum256([]byte(o.Key))

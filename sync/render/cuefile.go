@@ -9,11 +9,13 @@ import (
 
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
+	cueerrors "cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/format"
 	"cuelang.org/go/cue/parser"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/tradewind-dev/tradewind/sync/oam"
+	"github.com/tradewind-dev/tradewind/sync/render/internal/problem"
 )
 
 // customPrefix is put before label and annotation keys of a file that are not OAM's.
@@ -45,7 +47,7 @@ func ParseDefinition(filename string, data []byte) (*Definition, error) {
 func DefinitionObject(filename string, data []byte) (map[string]any, error) {
 	file, err := parser.ParseFile(filename, data, parser.ParseComments)
 	if err != nil {
-		return nil, fmt.Errorf("parsing definition: %w", err)
+		return nil, fmt.Errorf("parsing definition: %s", problem.OneLine(cueerrors.Details(err, nil)))
 	}
 	var imports []*ast.ImportDecl
 	var name, template string
@@ -214,7 +216,8 @@ func bodySource(imports []*ast.ImportDecl, expr ast.Expr) (string, error) {
 		}
 	}
 	file.Decls = append(file.Decls, body.Elts...)
-	src, err := format.Node(file)
+	// Spaces, because a YAML file shows text with tabs in one long quoted line.
+	src, err := format.Node(file, format.UseSpaces(4), format.TabIndent(false))
 	return string(src), err
 }
 

@@ -119,8 +119,8 @@ func (def *Definition) readSpec(given any) error {
 	def.HealthPolicy, def.CustomStatus, def.Details = spec.Status.HealthPolicy, spec.Status.CustomStatus, spec.Status.Details
 	def.AppliesTo, def.ConflictsWith, def.PodDisruptive = spec.AppliesToWorkloads, spec.ConflictsWith, spec.PodDisruptive
 	def.ManageHealthCheck, def.Version, def.Stage = spec.ManageHealthCheck, spec.Version, spec.Stage
-	if stages := []string{"", StagePre, StageDefault, StagePost}; !slices.Contains(stages, spec.Stage) {
-		return fmt.Errorf("spec.stage: %q given, %s wanted", spec.Stage, strings.Join(stages[1:], ", "))
+	if !slices.Contains([]string{"", StagePre, StageDefault, StagePost}, spec.Stage) {
+		return fmt.Errorf("spec.stage: %q given, %s, %s or %s wanted", spec.Stage, StagePre, StageDefault, StagePost)
 	}
 	def.Template, err = spec.Schematic.template()
 	return err

@@ -9,10 +9,12 @@ import (
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
+	cueerrors "cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/format"
 	"cuelang.org/go/cue/parser"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tradewind-dev/tradewind/sync/render/internal/problem"
 	"github.com/tradewind-dev/tradewind/sync/render/internal/template"
 )
 
@@ -30,7 +32,7 @@ func Vet(ctx context.Context, def *Definition) (err error) {
 	if def.Kind == KindWorkflowStep {
 		// Its imports are the engine's functions, which only the run of a step has.
 		if _, err := parser.ParseFile(def.Name, def.Template, parser.ParseComments); err != nil {
-			return fmt.Errorf("compiling definition %q: %w", def.Name, err)
+			return fmt.Errorf("compiling definition %q: %s", def.Name, problem.OneLine(cueerrors.Details(err, nil)))
 		}
 		return nil
 	}
