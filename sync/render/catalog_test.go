@@ -376,3 +376,53 @@ spec:
 		}
 	}
 }
+
+// TestContextOfTraits: config and custom are there when they are given, and the whole of
+// the properties under context.parameter.
+func TestContextOfTraits(t *testing.T) {
+	t.Parallel()
+	c := render.NewCatalog()
+	c.Put(definitionOf("ComponentDefinition", "vela-system", "own", "", `
+output: {apiVersion: "v1", kind: "ConfigMap", data: {
+	given: context.parameter.a
+	if context.config != _|_ {env: context.config[0].value}
+	if context.custom != _|_ {custom: context.custom.region}
+}}
+parameter: {a: string}`))
+	c.Put(definitionOf("TraitDefinition", "team-a", "early", "", `outputs: x: {apiVersion: "v1", kind: "ConfigMap", data: type: context.componentType}`))
+	staged := definitionOf("TraitDefinition", "team-a", "late", "", `outputs: y: {apiVersion: "v1", kind: "Secret"}`)
+	if err := unstructured.SetNestedField(staged.Object, render.StagePost, "spec", "stage"); err != nil {
+		t.Fatal(err)
+	}
+	c.Put(staged)
+	r := render.New(render.Config{Definitions: c})
+	component := oam.Component{Name: "x", Type: "own", Properties: map[string]any{"a": "b"}, Traits: []oam.Trait{{Type: "early"}, {Type: "late"}}}
+	rc := render.Context{AppName: "shop", Namespace: "target", AppNamespace: "team-a"}
+	for _, tt := range []struct {
+		config []any
+		custom map[string]any
+		want   string
+	}{
+		{nil, nil, "map[given:b]"},
+		{[]any{map[string]any{"name": "A", "value": "1"}}, map[string]any{"region": "eu"}, "map[custom:eu env:1 given:b]"},
+	} {
+		rc.Config, rc.Custom = tt.config, tt.custom
+		out, err := r.Component(t.Context(), component, rc, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(out.Objects[0].Object["data"]); got != tt.want {
+			t.Errorf("data %s, want %s", got, tt.want)
+		}
+		var stages []string
+		for _, o := range out.Objects {
+			stages = append(stages, o.Stage+" "+o.GetNamespace())
+		}
+		if got, want := strings.Join(stages, ", "), "DefaultDispatch target, DefaultDispatch target, PostDispatch target"; got != want {
+			t.Errorf("stages %s, want %s", got, want)
+		}
+	}
+	if err := r.CheckTypes("team-b", component); err == nil || !strings.Contains(err.Error(), `trait type "early" is not known`) {
+		t.Errorf("in another namespace: %v", err)
+	}
+}

@@ -23,14 +23,10 @@ type (
 	StepResult = step.Result
 )
 
-// StepDefinition resolves a step type; an unknown one is an error with the nearest known
-// name.
-func (r *Renderer) StepDefinition(name string) (*Definition, error) {
-	def, ok := r.definitions.Definition(KindWorkflowStep, name)
-	if !ok {
-		return nil, unknownType(r.definitions, KindWorkflowStep, name, "")
-	}
-	return def, nil
+// StepDefinition resolves a step type as an Application in a namespace sees it; an unknown
+// one is an error with the nearest known name.
+func (r *Renderer) StepDefinition(namespace, name string) (*Definition, error) {
+	return r.usable(KindWorkflowStep, namespace, name)
 }
 
 // Step evaluates a step's definition with everything that its calls have returned so far.

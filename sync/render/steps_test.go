@@ -131,7 +131,7 @@ func definitionOf(t *testing.T, r *render.Renderer, step oam.Step, own []byte) *
 		}
 		return def
 	}
-	def, err := r.StepDefinition(step.Type)
+	def, err := r.StepDefinition("default", step.Type)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestEveryStepTypeHasACase(t *testing.T) {
 func TestStepSurvivesJSON(t *testing.T) {
 	t.Parallel()
 	r := render.New(render.Config{})
-	def, err := r.StepDefinition("apply-deployment")
+	def, err := r.StepDefinition("default", "apply-deployment")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestStepSurvivesJSON(t *testing.T) {
 
 func TestStepDefinitionUnknown(t *testing.T) {
 	t.Parallel()
-	_, err := render.New(render.Config{}).StepDefinition("aply-object")
+	_, err := render.New(render.Config{}).StepDefinition("default", "aply-object")
 	hinted, ok := errors.AsType[interface {
 		error
 		Hint() string

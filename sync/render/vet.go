@@ -9,12 +9,11 @@ import (
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
-	cueerrors "cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/format"
 	"cuelang.org/go/cue/parser"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/tradewind-dev/tradewind/sync/render/internal/problem"
+	"github.com/tradewind-dev/tradewind/sync/render/internal/step"
 	"github.com/tradewind-dev/tradewind/sync/render/internal/template"
 )
 
@@ -29,19 +28,16 @@ func Vet(ctx context.Context, def *Definition) (err error) {
 	if def.Err != nil {
 		return def.Err
 	}
+	var packages template.Packages
 	if def.Kind == KindWorkflowStep {
-		// Its imports are the engine's functions, which only the run of a step has.
-		if _, err := parser.ParseFile(def.Name, def.Template, parser.ParseComments); err != nil {
-			return fmt.Errorf("compiling definition %q: %s", def.Name, problem.OneLine(cueerrors.Details(err, nil)))
-		}
-		return nil
+		packages = step.Packages
 	}
 	return template.NewPool(1).Do(ctx, func(e *template.Engine) error {
 		for _, text := range []string{def.Template, def.HealthPolicy, def.CustomStatus, def.Details} {
 			if text == "" {
 				continue
 			}
-			if err := e.Check(template.Template{Name: def.Name, Text: text}); err != nil {
+			if err := e.Check(template.Template{Name: def.Name, Text: text, Packages: packages}); err != nil {
 				return err
 			}
 		}

@@ -136,7 +136,7 @@ func (s *server) newWorker() error {
 	s.worker = &worker{cluster: cluster, mirrors: mirrors, reconciler: reconcile.New(reconcile.Config{
 		Cluster: cluster, Mirrors: mirrors, Catalog: catalog,
 		Renderer: render.New(render.Config{Definitions: catalog, Namespaced: cluster.Namespaced}),
-		Queue: reconcileQueue{s.queue}, Logger: s.log, Registerer: s.registry,
+		Queue:    reconcileQueue{s.queue}, Logger: s.log, Registerer: s.registry,
 	})}
 	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
 	return nil
