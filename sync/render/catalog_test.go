@@ -15,8 +15,8 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
 
-// definitionOf is a definition as the cluster has it.
-func definitionOf(kind, namespace, name, version, template string) *unstructured.Unstructured {
+// clusterDefinition is a definition as the cluster has it.
+func clusterDefinition(kind, namespace, name, version, template string) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": oam.APIVersion, "kind": kind, "metadata": map[string]any{"namespace": namespace, "name": name},
 		"spec": map[string]any{"version": version, "schematic": map[string]any{"cue": map[string]any{"template": template}}},
@@ -36,17 +36,17 @@ func TestCatalog(t *testing.T) {
 	const component, trait = "ComponentDefinition", "TraitDefinition"
 	c := render.NewCatalog()
 	for _, object := range []*unstructured.Unstructured{
-		definitionOf(component, "vela-system", "web", "2.0.0", "output: from: \"system\""),
-		definitionOf(component, "team-a", "web", "", "output: from: \"a\""),
-		definitionOf(component, "team-b", "worker", "", "output: from: \"b\""),
-		definitionOf(trait, "vela-system", "web", "", "patch: from: \"trait\""),
-		definitionOf(component, "vela-system", "broken", "", ""),
-		revisionOf("vela-system", "web-v1", "componentDefinition", definitionOf(component, "", "web", "1.0.0", "output: from: \"v1\"")),
-		revisionOf("vela-system", "web-v2", "componentDefinition", definitionOf(component, "elsewhere", "web", "1.2.0", "output: from: \"v2\"")),
-		revisionOf("vela-system", "web-v3", "componentDefinition", definitionOf(component, "", "web", "1.10.3", "output: from: \"v3\"")),
-		revisionOf("vela-system", "web-v4", "componentDefinition", definitionOf(component, "", "web", "1.11.0-rc.1", "output: from: \"v4\"")),
-		revisionOf("team-b", "web-v2", "componentDefinition", definitionOf(component, "", "web", "1.2.9", "output: from: \"b2\"")),
-		revisionOf("vela-system", "web-x-v1", "componentDefinition", definitionOf(component, "", "web-x", "", "output: from: \"x\"")),
+		clusterDefinition(component, "vela-system", "web", "2.0.0", "output: from: \"system\""),
+		clusterDefinition(component, "team-a", "web", "", "output: from: \"a\""),
+		clusterDefinition(component, "team-b", "worker", "", "output: from: \"b\""),
+		clusterDefinition(trait, "vela-system", "web", "", "patch: from: \"trait\""),
+		clusterDefinition(component, "vela-system", "broken", "", ""),
+		revisionOf("vela-system", "web-v1", "componentDefinition", clusterDefinition(component, "", "web", "1.0.0", "output: from: \"v1\"")),
+		revisionOf("vela-system", "web-v2", "componentDefinition", clusterDefinition(component, "elsewhere", "web", "1.2.0", "output: from: \"v2\"")),
+		revisionOf("vela-system", "web-v3", "componentDefinition", clusterDefinition(component, "", "web", "1.10.3", "output: from: \"v3\"")),
+		revisionOf("vela-system", "web-v4", "componentDefinition", clusterDefinition(component, "", "web", "1.11.0-rc.1", "output: from: \"v4\"")),
+		revisionOf("team-b", "web-v2", "componentDefinition", clusterDefinition(component, "", "web", "1.2.9", "output: from: \"b2\"")),
+		revisionOf("vela-system", "web-x-v1", "componentDefinition", clusterDefinition(component, "", "web-x", "", "output: from: \"x\"")),
 	} {
 		if about, changed := c.Put(object); !changed {
 			t.Fatalf("Put(%v) = %v, unchanged", object.Object, about)
@@ -106,7 +106,7 @@ func TestCatalog(t *testing.T) {
 func TestCatalogTellsChanges(t *testing.T) {
 	t.Parallel()
 	c := render.NewCatalog()
-	web := definitionOf("ComponentDefinition", "vela-system", "web", "", "output: {}")
+	web := clusterDefinition("ComponentDefinition", "vela-system", "web", "", "output: {}")
 	want := render.DefinitionID{Kind: render.KindComponent, Namespace: "vela-system", Name: "web"}
 	put := func(object *unstructured.Unstructured, change bool) {
 		t.Helper()
@@ -119,8 +119,8 @@ func TestCatalogTellsChanges(t *testing.T) {
 	described := web.DeepCopy()
 	described.SetAnnotations(map[string]string{"definition.oam.dev/description": "new"})
 	put(described, false)
-	put(definitionOf("ComponentDefinition", "vela-system", "web", "", "output: {a: 1}"), true)
-	put(definitionOf("ComponentDefinition", "vela-system", "web", "", ""), true)
+	put(clusterDefinition("ComponentDefinition", "vela-system", "web", "", "output: {a: 1}"), true)
+	put(clusterDefinition("ComponentDefinition", "vela-system", "web", "", ""), true)
 	put(revisionOf("vela-system", "web-v1", "componentDefinition", web), true)
 	if about, changed := c.Remove(web); !changed || about != want {
 		t.Errorf("Remove = %v, %v", about, changed)
@@ -129,7 +129,7 @@ func TestCatalogTellsChanges(t *testing.T) {
 		t.Error("it is still there")
 	}
 	for _, kind := range []string{"WorkloadDefinition", "Application", "DefinitionRevision"} {
-		if about, changed := c.Put(definitionOf(kind, "default", "x", "", "output: {}")); changed {
+		if about, changed := c.Put(clusterDefinition(kind, "default", "x", "", "output: {}")); changed {
 			t.Errorf("a %s defines %v", kind, about)
 		}
 	}
@@ -143,10 +143,10 @@ func TestFingerprint(t *testing.T) {
 	component := oam.Component{Name: "x", Type: "web", Traits: []oam.Trait{{Type: "scaler"}, {Type: "own"}}}
 	seen := map[string]string{}
 	for i, object := range []*unstructured.Unstructured{
-		definitionOf("ComponentDefinition", "vela-system", "web", "", "output: {}"),
-		definitionOf("TraitDefinition", "vela-system", "own", "", "patch: {}"),
-		definitionOf("TraitDefinition", "vela-system", "own", "", "patch: {a: 1}"),
-		definitionOf("TraitDefinition", "default", "scaler", "", "patch: {}"),
+		clusterDefinition("ComponentDefinition", "vela-system", "web", "", "output: {}"),
+		clusterDefinition("TraitDefinition", "vela-system", "own", "", "patch: {}"),
+		clusterDefinition("TraitDefinition", "vela-system", "own", "", "patch: {a: 1}"),
+		clusterDefinition("TraitDefinition", "default", "scaler", "", "patch: {}"),
 	} {
 		c.Put(object)
 		print := r.Fingerprint("default", component)
@@ -156,8 +156,8 @@ func TestFingerprint(t *testing.T) {
 		seen[print] = fmt.Sprint("change ", i)
 	}
 	before := r.Fingerprint("default", component)
-	c.Put(definitionOf("TraitDefinition", "vela-system", "other", "", "patch: {}"))
-	c.Put(definitionOf("TraitDefinition", "elsewhere", "own", "", "patch: {}"))
+	c.Put(clusterDefinition("TraitDefinition", "vela-system", "other", "", "patch: {}"))
+	c.Put(clusterDefinition("TraitDefinition", "elsewhere", "own", "", "patch: {}"))
 	if r.Fingerprint("default", component) != before {
 		t.Error("it changed with definitions that are not used")
 	}
@@ -244,7 +244,7 @@ func TestVet(t *testing.T) {
 		{"PolicyDefinition", "", "PolicyDefinition x: spec.schematic.cue.template is required"},
 	}
 	for _, tt := range tests {
-		def, _ := render.DefinitionFromObject(definitionOf(tt.kind, "", "x", "", tt.template).Object)
+		def, _ := render.DefinitionFromObject(clusterDefinition(tt.kind, "", "x", "", tt.template).Object)
 		got := ""
 		if err := render.Vet(t.Context(), def); err != nil {
 			got = err.Error()
@@ -293,7 +293,7 @@ func FuzzDefinitionFromObject(f *testing.F) {
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	c := render.NewCatalog()
-	c.Put(definitionOf("PolicyDefinition", "vela-system", "quota", "", `
+	c.Put(clusterDefinition("PolicyDefinition", "vela-system", "quota", "", `
 output: {apiVersion: "v1", kind: "ResourceQuota", spec: hard: pods: parameter.pods * len(context.components)}
 outputs: budget: {
 	apiVersion: "policy/v1", kind: "PodDisruptionBudget"
@@ -302,7 +302,7 @@ outputs: budget: {
 	spec: ports: context.artifacts.web.traits.service.spec.ports
 }
 parameter: pods: *3 | int`))
-	c.Put(definitionOf("PolicyDefinition", "vela-system", "bare", "", `parameter: {must: string}, errs: [if parameter.must == "no" {"no is not allowed"}]`))
+	c.Put(clusterDefinition("PolicyDefinition", "vela-system", "bare", "", `parameter: {must: string}, errs: [if parameter.must == "no" {"no is not allowed"}]`))
 	r := render.New(render.Config{Definitions: c})
 	rc := render.Context{AppName: "shop", Namespace: "default", AppRevision: "shop-v1", AppLabels: map[string]string{"team": "blue"}}
 	web := oam.Component{Name: "web", Type: "webservice", Properties: map[string]any{"image": "x", "ports": []any{map[string]any{"port": int64(80), "expose": true}}}}
@@ -382,15 +382,15 @@ spec:
 func TestContextOfTraits(t *testing.T) {
 	t.Parallel()
 	c := render.NewCatalog()
-	c.Put(definitionOf("ComponentDefinition", "vela-system", "own", "", `
+	c.Put(clusterDefinition("ComponentDefinition", "vela-system", "own", "", `
 output: {apiVersion: "v1", kind: "ConfigMap", data: {
 	given: context.parameter.a
 	if context.config != _|_ {env: context.config[0].value}
 	if context.custom != _|_ {custom: context.custom.region}
 }}
 parameter: {a: string}`))
-	c.Put(definitionOf("TraitDefinition", "team-a", "early", "", `outputs: x: {apiVersion: "v1", kind: "ConfigMap", data: type: context.componentType}`))
-	staged := definitionOf("TraitDefinition", "team-a", "late", "", `outputs: y: {apiVersion: "v1", kind: "Secret"}`)
+	c.Put(clusterDefinition("TraitDefinition", "team-a", "early", "", `outputs: x: {apiVersion: "v1", kind: "ConfigMap", data: type: context.componentType}`))
+	staged := clusterDefinition("TraitDefinition", "team-a", "late", "", `outputs: y: {apiVersion: "v1", kind: "Secret"}`)
 	if err := unstructured.SetNestedField(staged.Object, render.StagePost, "spec", "stage"); err != nil {
 		t.Fatal(err)
 	}

@@ -193,7 +193,7 @@ func TestEveryStepTypeHasACase(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range render.Builtins().Names(render.KindWorkflowStep) {
+	for _, name := range render.Builtins().Names(render.KindWorkflowStep, "") {
 		if !covered[name] {
 			t.Errorf("step type %s has no case in testdata/steps", name)
 		}

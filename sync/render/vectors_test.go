@@ -50,8 +50,8 @@ func TestRenderVectors(t *testing.T) {
 		{"{name: c, type: webservise, properties: {" + image + "}}", []string{`error: component type "webservise" is not known`}},
 	}
 	catalog := render.NewCatalog()
-	catalog.Put(definitionOf("TraitDefinition", "vela-system", "five", "", "patch: spec: paused: true"))
-	catalog.Put(definitionOf("TraitDefinition", "vela-system", "six", "", "patch: spec: paused: false"))
+	catalog.Put(clusterDefinition("TraitDefinition", "vela-system", "five", "", "patch: spec: paused: true"))
+	catalog.Put(clusterDefinition("TraitDefinition", "vela-system", "six", "", "patch: spec: paused: false"))
 	r := render.New(render.Config{Definitions: catalog})
 	for _, tt := range tests {
 		var c oam.Component

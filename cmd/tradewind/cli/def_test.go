@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -89,9 +90,8 @@ func TestDef(t *testing.T) {
 		{name: "def-apply-namespace", args: "apply -n team-a --force-conflicts stamp.yaml"},
 		{name: "def-apply-broken", args: "apply greeter.cue bad/syntax.cue"},
 		{name: "def-apply-down", args: "apply greeter.cue", err: down},
-		{name: "def-list", args: "list"},
+		{name: "def-list", args: "list -n vela-system"},
 		{name: "def-list-type", args: "list --type policy -n vela-system"},
-		{name: "def-list-offline", args: "list --offline --type component", err: down},
 		{name: "def-list-bad-type", args: "list --type gizmo"},
 		{name: "def-list-down", args: "list", err: down},
 		{name: "def-get", args: "get hello"},
@@ -130,5 +130,19 @@ func TestDef(t *testing.T) {
 			}
 			golden(t, tt.name, strings.ReplaceAll(got, dir+string(filepath.Separator), ""))
 		})
+	}
+}
+
+// TestDefListBuiltins: the types that come with the program are listed among the
+// cluster's, and alone without one.
+func TestDefListBuiltins(t *testing.T) {
+	t.Parallel()
+	p := newProcess()
+	if code := run(t.Context(), []string{"def", "list", "--offline", "--type", "trait"}, p.env); code != 0 {
+		t.Fatalf("exit %d: %s", code, &p.err)
+	}
+	out := p.out.String()
+	if !regexp.MustCompile(`(?m)^scaler +\ttrait *\t\(built-in\) *\tHow many replicas`).MatchString(out) || strings.Contains(out, "webservice") {
+		t.Errorf("listed\n%s", out)
 	}
 }
