@@ -69,7 +69,7 @@ func (c *Catalog) Remove(object *unstructured.Unstructured) (about DefinitionID,
 // place says what an object defines and where that is kept; def is nil for an object
 // that defines nothing.
 func (c *Catalog) place(object *unstructured.Unstructured) (set map[DefinitionID]*Definition, id DefinitionID, def *Definition) {
-	if object.GetKind() == kindRevision {
+	if object.GetKind() == KindRevision {
 		if def = fromRevision(object); def == nil {
 			return nil, id, nil
 		}

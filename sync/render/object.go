@@ -17,9 +17,10 @@ const (
 	annotationDescription = "definition.oam.dev/description"
 	annotationAlias       = "definition.oam.dev/alias"
 	annotationHint        = "definition.tradewind.dev/hint"
-
-	kindRevision = "DefinitionRevision"
 )
+
+// KindRevision is the kind of the objects that hold earlier forms of definitions.
+const KindRevision = "DefinitionRevision"
 
 // objectKinds are the kinds of the cluster's objects. A WorkloadDefinition is none of
 // them: it only names a kind for ComponentDefinitions, which name it themselves now.

@@ -27,6 +27,7 @@ type cluster interface {
 	inspector
 	podReader
 	renderTarget
+	definitionLister
 }
 
 // historian knows what an Application was, and can make it so again.

@@ -16,9 +16,14 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
 
+// definitionLister reads the definitions of a cluster.
+type definitionLister interface {
+	ListDefinitions(ctx context.Context, kind, namespace string) ([]unstructured.Unstructured, error)
+}
+
 // definitions is where the def commands find and put definitions.
 type definitions interface {
-	ListDefinitions(ctx context.Context, kind, namespace string) ([]unstructured.Unstructured, error)
+	definitionLister
 	ApplyDefinition(ctx context.Context, object *unstructured.Unstructured, force bool) (apply.Action, error)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tradewind-dev/tradewind/sync/render"
@@ -94,4 +95,23 @@ func withoutServer(o *unstructured.Unstructured) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": o.GetAPIVersion(), "kind": o.GetKind(), "metadata": metadata, "spec": o.Object["spec"],
 	}}
+}
+
+// catalogOf is what the cluster defines, as a worker sees it.
+func catalogOf(ctx context.Context, cluster definitionLister) (*render.Catalog, error) {
+	catalog := render.NewCatalog()
+	kinds := []string{render.KindRevision}
+	for _, kind := range definitionTypes {
+		kinds = append(kinds, kind.ObjectKind())
+	}
+	for _, kind := range kinds {
+		objects, err := cluster.ListDefinitions(ctx, kind, metav1.NamespaceAll)
+		if err != nil {
+			return nil, refused(err)
+		}
+		for i := range objects {
+			catalog.Put(&objects[i])
+		}
+	}
+	return catalog, nil
 }

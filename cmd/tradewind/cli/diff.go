@@ -66,7 +66,7 @@ func showDiff(ctx context.Context, e *env, connect reach, o diffOptions, args []
 	if err != nil {
 		return err
 	}
-	p, done, err := newPreviewer(c, o.tree, o.allowed)
+	p, done, err := newPreviewer(ctx, c, o.tree, o.allowed)
 	if err != nil {
 		return err
 	}

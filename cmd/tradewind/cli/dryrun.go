@@ -50,7 +50,7 @@ func dryRun(ctx context.Context, e *env, connect reach, o dryRunOptions) error {
 	if err != nil {
 		return err
 	}
-	p, done, err := newPreviewer(c, o.tree, o.allowed)
+	p, done, err := newPreviewer(ctx, c, o.tree, o.allowed)
 	if err != nil {
 		return err
 	}

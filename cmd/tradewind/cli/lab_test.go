@@ -118,6 +118,10 @@ func (l *lab) Version() (apply.Version, error) {
 	return apply.Version{Major: 1, Minor: 37, GitVersion: "v1.37.0"}, nil
 }
 
+func (l *lab) ListDefinitions(context.Context, string, string) ([]unstructured.Unstructured, error) {
+	return nil, nil
+}
+
 func (l *lab) Namespaced(schema.GroupKind) (namespaced, known bool) { return false, false }
 
 func (l *lab) SecretData(context.Context, string, string) (map[string][]byte, error) {

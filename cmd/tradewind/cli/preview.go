@@ -39,8 +39,12 @@ type previewer struct {
 
 // newPreviewer opens the folder that takes the place of Git, if one is named. The caller
 // closes.
-func newPreviewer(c cluster, tree string, allowed []string) (p *previewer, done func(), err error) {
-	p = &previewer{cluster: c, render: render.New(render.Config{Namespaced: c.Namespaced})}
+func newPreviewer(ctx context.Context, c cluster, tree string, allowed []string) (p *previewer, done func(), err error) {
+	catalog, err := catalogOf(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	p = &previewer{cluster: c, render: render.New(render.Config{Definitions: catalog, Namespaced: c.Namespaced})}
 	v, err := c.Version()
 	if err != nil {
 		return nil, nil, refused(err)
