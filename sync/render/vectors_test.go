@@ -31,7 +31,7 @@ func TestRenderVectors(t *testing.T) {
 		{"{name: c, type: webservice, properties: {" + image + ", cpu: '0.5'}}", []string{`"resources":{"limits":{"cpu":"0.5"},"requests":{"cpu":"0.5"}}`}},
 		{"{name: c, type: webservice, properties: {" + image + ", cpu: '0.5', limit: {cpu: '1'}}}", []string{`"resources":{"limits":{"cpu":"1"},"requests":{"cpu":"0.5"}}`}},
 		{"{name: c, type: webservice, properties: {" + image + "}, traits: [{type: ingress, properties: {domain: d, http: {/: 8088, /x: 8088}}}]}",
-			[]string{`"path":"/"`, `"path":"/x"`, `"ports":[{"port":8088,"targetPort":8088}]`}},
+			[]string{`"path":"/"`, `"path":"/x"`, `"targetPort":8088}]`, `!"targetPort":8088},`}},
 		{"{name: c, type: webservice, properties: {" + image + "}, traits: [{type: scaler, properties: {replicas: 3}}, {type: scaler, properties: {replicas: 5}}]}", []string{`"replicas":5`, `!"replicas":3`}},
 		{"{name: c, type: webservice, properties: {" + image + ", env: [{name: A, value: '1'}]}, traits: [{type: env, properties: {env: {B: '2', A: '9'}}}]}",
 			[]string{`"env":[{"name":"A","value":"9"},{"name":"B","value":"2"}]`}},

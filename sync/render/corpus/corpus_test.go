@@ -47,8 +47,8 @@ func corpus(t *testing.T) []*entry {
 	t.Helper()
 	var all []*entry
 	for _, kind := range []render.Kind{render.KindComponent, render.KindTrait} {
-		for _, name := range render.Builtins().Names(kind) {
-			def, _ := render.Builtins().Definition(kind, name)
+		for _, name := range render.Builtins().Names(kind, "") {
+			def, _ := render.Builtins().Definition(kind, "", name)
 			e := &entry{Definition: def, template: compile(t, def)}
 			e.schema = makesNothing(e.template)
 			e.app = read(t, e)
