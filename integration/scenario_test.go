@@ -180,8 +180,10 @@ func startWorld(ctx context.Context, s *story, ts *testscript.TestScript, c call
 			o.NoTradewind = true
 		case "proxy":
 			o.Proxy = true
+		case "quick-render":
+			o.Settings = map[string]map[string]any{"render": {"timeout": "3s", "memoryMiB": 256}}
 		default:
-			return usage("world [poll-only] [no-tradewind] [proxy]")
+			return usage("world [poll-only] [no-tradewind] [proxy] [quick-render]")
 		}
 	}
 	if c.neg || s.world != nil {

@@ -46,7 +46,7 @@ type Definition struct {
 	Hint              string // what to write instead, for spellings that are kept for old users
 
 	// Err is why a definition that is there cannot be used.
-	Err error
+	Err error `json:"-"`
 }
 
 // The stages of a trait: before the workload, with it, and when it is healthy.

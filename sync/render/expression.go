@@ -40,6 +40,13 @@ func (r *Renderer) expression(ctx context.Context, expr string, scope map[string
 	if strings.TrimSpace(expr) == "" {
 		return nil, errors.New("the expression is empty")
 	}
+	if r.elsewhere != nil {
+		out, err := sendOut[any](ctx, r.elsewhere, Work{Expression: &ExpressionWork{expr, scope}}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return *out, nil
+	}
 	err = r.engines.Do(ctx, func(e *template.Engine) error {
 		if err := ctx.Err(); err != nil {
 			return err

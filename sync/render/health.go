@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tradewind-dev/tradewind/sync/oam"
+	"github.com/tradewind-dev/tradewind/sync/render/internal/problem"
 	"github.com/tradewind-dev/tradewind/sync/render/internal/template"
 )
 
@@ -35,6 +37,9 @@ func (r *Renderer) Health(c oam.Component, rc Context, rendered *Component, live
 	if len(rendered.Objects) > 0 {
 		w := rendered.Objects[0]
 		s.Workload = &oam.WorkloadDefinition{APIVersion: w.GetAPIVersion(), Kind: w.GetKind()}
+	}
+	if r.elsewhere != nil && r.hasRules(c, rc) {
+		return r.healthElsewhere(s, HealthWork{Component: c, Context: rc, Rendered: rendered}, live)
 	}
 	_ = r.engines.Do(context.Background(), func(e *template.Engine) error { // only the context could make it fail
 		look := &look{engine: e, context: rc.data(c), rendered: rendered, live: live}
@@ -162,4 +167,32 @@ func standard(wanted, live *unstructured.Unstructured) (bool, string) {
 	default:
 		return false, fmt.Sprintf("%s: %s", id, result.Message)
 	}
+}
+
+// hasRules says whether the health of a component is read by rules of a definition, which
+// are templates, rather than by those that all kinds share.
+func (r *Renderer) hasRules(c oam.Component, rc Context) bool {
+	rules := func(kind Kind, name string) bool {
+		def := r.rules(kind, rc.home(), name)
+		return def.HealthPolicy+def.CustomStatus+def.Details != ""
+	}
+	return rules(KindComponent, c.Type) || slices.ContainsFunc(c.Traits, func(t oam.Trait) bool { return rules(KindTrait, t.Type) })
+}
+
+// healthElsewhere sends the live objects along; s is what is known already.
+func (r *Renderer) healthElsewhere(s oam.Service, work HealthWork, live Live) oam.Service {
+	for _, o := range work.Rendered.Objects {
+		var found map[string]any
+		if l := live(o.Unstructured); l != nil {
+			found = l.Object
+		}
+		work.Live = append(work.Live, found)
+	}
+	out, err := sendOut[oam.Service](context.Background(), r.elsewhere, Work{Health: &work}, nil)
+	if err != nil {
+		s.Healthy, s.WorkloadHealthy = false, false
+		s.Message = problem.OneLine("the health rule could not be evaluated: " + err.Error())
+		return s
+	}
+	return *out
 }

@@ -28,6 +28,9 @@ func (r *Renderer) Policy(ctx context.Context, policy oam.Policy, rc Context) (o
 	if err != nil {
 		return nil, err
 	}
+	if r.elsewhere != nil {
+		return sendOut[Component](ctx, r.elsewhere, Work{Policy: &PolicyWork{policy, rc}}, nil)
+	}
 	out = &Component{Name: policy.Name, Type: policy.Type}
 	err = r.engines.Do(ctx, func(e *template.Engine) error {
 		a := &assembly{engine: e, context: rc.policyData(policy, def)}

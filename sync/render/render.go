@@ -43,6 +43,9 @@ type Config struct {
 	// Namespaced says whether a kind lives in a namespace; nil, or known=false, means
 	// yes except for the built-in cluster-scoped kinds.
 	Namespaced func(schema.GroupKind) (namespaced, known bool)
+	// Elsewhere, when set, is where templates and kustomizations are evaluated in place
+	// of this process.
+	Elsewhere Elsewhere
 }
 
 // Renderer renders. It is safe for concurrent use and keeps compiled definitions.
@@ -50,6 +53,7 @@ type Renderer struct {
 	definitions Definitions
 	namespaced  func(schema.GroupKind) (bool, bool)
 	engines     *template.Pool
+	elsewhere   Elsewhere
 }
 
 // maxEngines bounds how many CUE contexts exist; each costs a few MiB.
@@ -57,7 +61,7 @@ const maxEngines = 4
 
 // New returns a Renderer.
 func New(cfg Config) *Renderer {
-	r := &Renderer{definitions: cfg.Definitions, namespaced: cfg.Namespaced, engines: template.NewPool(maxEngines)}
+	r := &Renderer{definitions: cfg.Definitions, namespaced: cfg.Namespaced, engines: template.NewPool(maxEngines), elsewhere: cfg.Elsewhere}
 	if r.definitions == nil {
 		r.definitions = Builtins()
 	}
@@ -147,6 +151,9 @@ func (r *Renderer) Component(ctx context.Context, c oam.Component, rc Context, t
 	src, err := SourceOf(c)
 	if err != nil {
 		return nil, err
+	}
+	if r.elsewhere != nil {
+		return sendOut[Component](ctx, r.elsewhere, Work{Component: &ComponentWork{c, rc}}, tree)
 	}
 	if src != nil {
 		return r.fromTree(ctx, c, rc, src, tree)

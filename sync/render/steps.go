@@ -35,6 +35,9 @@ func (r *Renderer) StepDefinition(namespace, name string) (*Definition, error) {
 // each round begins without returned values. An error means that the step can never run
 // like this: wrong properties, or a mistake in the definition.
 func (r *Renderer) Step(ctx context.Context, def *Definition, in StepInput) (out *StepResult, err error) {
+	if r.elsewhere != nil {
+		return sendOut[StepResult](ctx, r.elsewhere, Work{Step: &StepWork{def, in}}, nil)
+	}
 	defer func() {
 		if p := recover(); p != nil { // see Component
 			out, err = nil, fmt.Errorf("the renderer panicked: %s", problem.OneLine(fmt.Sprint(p)))

@@ -30,6 +30,7 @@ type Config struct {
 	Git     GitConfig     `yaml:"git"`
 	Cluster ClusterConfig `yaml:"cluster"`
 	Worker  WorkerConfig  `yaml:"worker"`
+	Render  RenderConfig  `yaml:"render"`
 	Poll    PollConfig    `yaml:"poll"`
 	Log     LogConfig     `yaml:"log"`
 }
@@ -132,6 +133,17 @@ type WorkerConfig struct {
 	Grace time.Duration `yaml:"grace"`
 }
 
+// RenderConfig bounds what templates, kustomizations and charts may use. They run in
+// processes of their own, without network or credentials.
+type RenderConfig struct {
+	// Processes is how many render at once.
+	Processes int `yaml:"processes"`
+	// Timeout bounds the rendering of one component.
+	Timeout time.Duration `yaml:"timeout"`
+	// MemoryMiB bounds what one process may hold.
+	MemoryMiB int `yaml:"memoryMiB"`
+}
+
 // PollConfig is the safety net behind the webhooks.
 type PollConfig struct {
 	// MaxInterval is the longest time a source goes unlooked at, whatever pullInterval
@@ -163,6 +175,7 @@ func defaultConfig() Config {
 		Queue:   QueueConfig{Replicas: 1},
 		Git:     GitConfig{Timeout: time.Minute},
 		Worker:  WorkerConfig{Slots: 8, Grace: 20 * time.Second},
+		Render:  RenderConfig{Processes: 4, Timeout: 30 * time.Second, MemoryMiB: 512},
 		Poll:    PollConfig{MaxInterval: 10 * time.Minute},
 		Log:     LogConfig{Level: "info", Format: "auto"},
 		Cluster: ClusterConfig{},
@@ -232,6 +245,15 @@ func (c Config) Validate() error {
 	}
 	if c.Worker.Grace < time.Second || c.Worker.Grace > 10*time.Minute {
 		bad("worker.grace", "%s: want 1s to 10m", c.Worker.Grace)
+	}
+	if c.Render.Processes < 1 || c.Render.Processes > 100 {
+		bad("render.processes", "%d: want 1 to 100", c.Render.Processes)
+	}
+	if c.Render.Timeout < time.Second || c.Render.Timeout > 10*time.Minute {
+		bad("render.timeout", "%s: want 1s to 10m", c.Render.Timeout)
+	}
+	if c.Render.MemoryMiB < 64 || c.Render.MemoryMiB > 1<<20 {
+		bad("render.memoryMiB", "%d: want 64 or more", c.Render.MemoryMiB)
 	}
 	if c.Poll.MaxInterval < 10*time.Second || c.Poll.MaxInterval > time.Hour {
 		bad("poll.maxInterval", "%s: want 10s to 1h", c.Poll.MaxInterval)

@@ -22,6 +22,7 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/render"
+	"github.com/tradewind-dev/tradewind/sync/render/pool"
 )
 
 func newServeCmd(e *env) *cobra.Command {
@@ -75,6 +76,7 @@ type worker struct {
 	cluster    *apply.Cluster
 	mirrors    *git.Mirrors
 	reconciler *reconcile.Reconciler
+	processes  *pool.Pool
 }
 
 func serve(ctx context.Context, e *env, cfg Config) error {
@@ -108,6 +110,9 @@ func serve(ctx context.Context, e *env, cfg Config) error {
 	<-ctx.Done()
 	s.log.Info("stopping", "grace", cfg.Worker.Grace.String())
 	err = s.parts.Wait()
+	if s.worker != nil {
+		s.worker.processes.Close()
+	}
 	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
@@ -133,13 +138,19 @@ func (s *server) newWorker() error {
 		Timeout: s.cfg.Git.Timeout, Registerer: s.registry,
 	})
 	catalog := render.NewCatalog()
-	s.worker = &worker{cluster: cluster, mirrors: mirrors, reconciler: reconcile.New(reconcile.Config{
-		Cluster: cluster, Mirrors: mirrors, Catalog: catalog,
-		Renderer: render.New(render.Config{Definitions: catalog, Namespaced: cluster.Namespaced}),
-		Queue:    reconcileQueue{s.queue}, Logger: s.log, Registerer: s.registry,
+	types := render.Config{Definitions: catalog, Namespaced: cluster.Namespaced}
+	processes := pool.New(types, renderPool(s.cfg.Render, s.log))
+	types.Elsewhere = processes
+	s.worker = &worker{cluster: cluster, mirrors: mirrors, processes: processes, reconciler: reconcile.New(reconcile.Config{
+		Cluster: cluster, Mirrors: mirrors, Catalog: catalog, Renderer: render.New(types),
+		Queue: reconcileQueue{s.queue}, Logger: s.log, Registerer: s.registry,
 	})}
 	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
 	return nil
+}
+
+func renderPool(cfg RenderConfig, log *slog.Logger) pool.Config {
+	return pool.Config{Size: cfg.Processes, Timeout: cfg.Timeout, Memory: int64(cfg.MemoryMiB) << 20, Logger: log.With("part", "render")}
 }
 
 // start runs every part in a goroutine of its own; the first that fails ends all.

@@ -1,0 +1,80 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+
+	"github.com/tradewind-dev/tradewind/sync/render"
+)
+
+// Serve is what a child process does: it gives up everything that rendering does not
+// need, then works for its parent until in ends. Rendering code that nobody wrote for us
+// runs here and nowhere else.
+func Serve(in io.Reader, out io.Writer) error {
+	if err := confine(); err != nil {
+		// An old kernel has no filter; the limits of the parent hold all the same.
+		_, _ = io.WriteString(os.Stderr, "render process not confined: "+err.Error()+"\n")
+	}
+	http.DefaultTransport = noNetwork{}
+	http.DefaultClient = &http.Client{Transport: noNetwork{}}
+	p := parent{newWire(in, out)}
+	w := &worker{parent: p, renderer: render.New(render.Config{
+		Definitions: remoteDefinitions{p, render.Builtins()}, Namespaced: p.namespaced,
+	})}
+	for {
+		m, err := p.wire.receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := w.answer(m); err != nil {
+			return err
+		}
+	}
+}
+
+// noNetwork is every HTTP client that a library might use without being told to.
+type noNetwork struct{}
+
+func (noNetwork) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("there is no network while rendering")
+}
+
+// worker is the child's renderer.
+type worker struct {
+	parent   parent
+	renderer *render.Renderer
+}
+
+func (w *worker) answer(m message) error {
+	result, err := w.do(m)
+	done := message{Op: opDone, Value: result, Err: failureOf(err)}
+	err = w.parent.wire.send(done)
+	if tooMuch, ok := errors.AsType[*limitError](err); ok {
+		return w.parent.wire.send(message{Op: opDone, Err: failureOf(tooMuch)})
+	}
+	return err
+}
+
+func (w *worker) do(m message) (json.RawMessage, error) {
+	var work render.Work
+	if err := decode(m.Value, &work); err != nil {
+		return nil, err
+	}
+	var tree fs.FS
+	if m.Tree {
+		tree = remoteFS{w.parent}
+	}
+	out, err := w.renderer.Perform(context.Background(), work, tree)
+	if err != nil {
+		return nil, err
+	}
+	return encode(out)
+}
