@@ -30,6 +30,7 @@ type Config struct {
 	Git     GitConfig     `yaml:"git"`
 	Cluster ClusterConfig `yaml:"cluster"`
 	Worker  WorkerConfig  `yaml:"worker"`
+	Steps   StepsConfig   `yaml:"steps"`
 	Poll    PollConfig    `yaml:"poll"`
 	Log     LogConfig     `yaml:"log"`
 }
@@ -130,6 +131,13 @@ type WorkerConfig struct {
 	// Grace is how long work in hand may go on after a signal; keep it below the pod's
 	// terminationGracePeriodSeconds.
 	Grace time.Duration `yaml:"grace"`
+}
+
+// StepsConfig is what workflow steps may reach: requests, webhooks, notifications, mail.
+type StepsConfig struct {
+	// AllowedHosts are hosts (host or host:port) that may resolve to private or
+	// loopback addresses.
+	AllowedHosts []string `yaml:"allowedHosts"`
 }
 
 // PollConfig is the safety net behind the webhooks.
