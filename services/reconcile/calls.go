@@ -65,6 +65,9 @@ func (x *run) do(ctx context.Context, step oam.Step, c render.Call) (map[string]
 	case "email send":
 		return map[string]any{}, x.sendMail(ctx, p)
 	}
+	if c.Provider == "config" {
+		return x.config(ctx, c.Function, p)
+	}
 	if value, known, err := x.doMore(ctx, c.Provider+" "+c.Function, p); known {
 		return value, err
 	}

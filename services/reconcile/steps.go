@@ -102,7 +102,7 @@ func (x *run) call(ctx context.Context, step oam.Step, calls []render.Call, retu
 			if record.Returned == nil {
 				record.Returned = map[string]render.Returned{}
 			}
-			record.Returned[c.Path] = r
+			record.Returned[c.Path] = render.Returned{Value: withoutSecrets(value)}
 			x.setStep(step.Name, record)
 			if err := x.saveStore(ctx); err != nil {
 				return err
@@ -110,6 +110,34 @@ func (x *run) call(ctx context.Context, step oam.Step, calls []render.Call, retu
 		}
 	}
 	return nil
+}
+
+// withoutSecrets is what of an answer may be written down: whoever reads ConfigMaps need
+// not be allowed to read Secrets.
+func withoutSecrets(value map[string]any) map[string]any {
+	out := make(map[string]any, len(value))
+	for key, inner := range value {
+		switch inner := inner.(type) {
+		case map[string]any:
+			out[key] = withoutSecrets(inner)
+		case []any:
+			list := make([]any, 0, len(inner))
+			for _, item := range inner {
+				if m, ok := item.(map[string]any); ok {
+					item = withoutSecrets(m)
+				}
+				list = append(list, item)
+			}
+			out[key] = list
+		default:
+			out[key] = inner
+		}
+	}
+	if out["kind"] == kindSecret {
+		delete(out, "data")
+		delete(out, "stringData")
+	}
+	return out
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

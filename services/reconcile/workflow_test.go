@@ -157,3 +157,17 @@ func TestCallsThatMayBeMadeAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsWrittenDownHoldsNoSecrets(t *testing.T) {
+	t.Parallel()
+	secret := map[string]any{"kind": "Secret", "data": map[string]any{"password": "cGFzcw=="}, "metadata": map[string]any{"name": "s"}}
+	config := map[string]any{"kind": "ConfigMap", "data": map[string]any{"a": "b"}}
+	got := withoutSecrets(map[string]any{"value": []any{secret, config}, "statusCode": int64(200)})
+	want := map[string]any{"statusCode": int64(200), "value": []any{map[string]any{"kind": "Secret", "metadata": map[string]any{"name": "s"}}, config}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if secret["data"] == nil {
+		t.Error("the answer itself was changed")
+	}
+}
