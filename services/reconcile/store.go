@@ -57,7 +57,7 @@ func (x *run) runName() string {
 // changes it, so that what this worker knows is enough.
 func (x *run) loadStore(ctx context.Context) error {
 	x.store = &store{Run: x.runName()}
-	defer x.store.fill()
+	defer func() { x.store.fill() }() // of the one that is found
 	w := x.status.Workflow
 	if !x.needsStore() {
 		return nil
