@@ -118,19 +118,19 @@ func TestBaseHoldsWhatItShould(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"ClusterRole tradewind", "ClusterRole tradewind-applier", "ClusterRole tradewind-source-reader",
+		"ClusterRole tradewind", "ClusterRole tradewind-applier", "ClusterRole tradewind-source-reader", "ClusterRole tradewind-workflow-context",
 		"ClusterRoleBinding tradewind", "ClusterRoleBinding tradewind-applier", "ConfigMap ",
 		"CustomResourceDefinition applicationrevisions.core.oam.dev", "CustomResourceDefinition applications.core.oam.dev",
 		"CustomResourceDefinition componentdefinitions.core.oam.dev", "CustomResourceDefinition definitionrevisions.core.oam.dev",
-		"CustomResourceDefinition policydefinitions.core.oam.dev", "CustomResourceDefinition resourcetrackers.core.oam.dev",
-		"CustomResourceDefinition traitdefinitions.core.oam.dev", "CustomResourceDefinition workflowstepdefinitions.core.oam.dev",
+		"CustomResourceDefinition policies.core.oam.dev", "CustomResourceDefinition policydefinitions.core.oam.dev", "CustomResourceDefinition resourcetrackers.core.oam.dev",
+		"CustomResourceDefinition traitdefinitions.core.oam.dev", "CustomResourceDefinition workflows.core.oam.dev", "CustomResourceDefinition workflowstepdefinitions.core.oam.dev",
 		"Deployment tradewind", "Namespace tradewind-system",
 		"PersistentVolumeClaim tradewind-queue", "Service tradewind", "ServiceAccount tradewind",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if n := len(decode(t, deployments.CRDs())); n != 8 {
+	if n := len(decode(t, deployments.CRDs())); n != 10 {
 		t.Errorf("CRDs holds %d documents", n)
 	}
 }

@@ -38,6 +38,8 @@ var rules = []rule{
 	{"sync/render/...", []string{"sync/oam", "sync/render/..."}, "the parts of sync do not know one another"},
 	{"sync/apply/...", []string{"sync/oam", "sync/apply/..."}, "the parts of sync do not know one another"},
 	{"sync/workflow/...", []string{"sync/oam", "sync/workflow/..."}, "the parts of sync do not know one another"},
+	{"sync/policy", []string{"sync/oam"}, "policies are data"},
+	{"sync/outbound", []string{"sync/guard"}, "a door to the outside, for whoever has checked what goes through"},
 	{"registry", []string{"sync/guard"}, "images are data and a client"},
 	{"registry/commitmessage", []string{"registry", "registry/marker"}, "a message tells what the markers changed"},
 	{"registry/...", []string{"registry"}, "policies and markers do not know one another"},

@@ -45,8 +45,18 @@ func applyFile(ctx context.Context, s *story, ts *testscript.TestScript, c call)
 	if len(c.args) == 2 {
 		ns = c.args[1]
 	}
-	_, err = s.world.Cluster.Apply(ctx, []byte(os.Expand(string(data), ts.Getenv)), ns)
+	_, err = s.world.Cluster.Apply(ctx, []byte(expand(string(data), ts.Getenv)), ns)
 	return outcome(err, c)
+}
+
+// expand fills in $VARIABLES; names in small letters are CUE's ($returns) and stay.
+func expand(text string, value func(string) string) string {
+	return os.Expand(text, func(name string) string {
+		if name != strings.ToUpper(name) {
+			return "$" + name
+		}
+		return value(name)
+	})
 }
 
 // patchObject: patch <kind> <ns>/<name> <json>. A merge patch by somebody else.

@@ -68,6 +68,7 @@ func configFor(dir, gitHost, kubeconfig string) map[string]any {
 	return map[string]any{
 		"queue":   map[string]any{"storeDir": filepath.Join(dir, "queue"), "allowVolatile": true},
 		"git":     map[string]any{"allowedHosts": []string{gitHost}, "insecureHosts": []string{gitHost}},
+		"steps":   map[string]any{"allowedHosts": []string{"127.0.0.1"}},
 		"cluster": map[string]any{"kubeconfig": kubeconfig},
 		"web":     map[string]any{"address": ""},
 		"log":     map[string]any{"level": "debug", "format": "json"},

@@ -78,22 +78,51 @@ func (x *run) fold(p *problem) {
 		return
 	}
 	x.status.Phase = x.phase(p)
-	waiting := ""
-	for _, s := range x.status.Services {
-		if !s.Healthy && waiting == "" {
-			waiting = fmt.Sprintf("%s: %s", s.Name, s.Message)
-		}
-	}
 	if p == nil {
-		status, reason := metav1.ConditionTrue, "Healthy"
-		if waiting != "" || x.status.Phase != oam.PhaseRunning {
-			status, reason = metav1.ConditionFalse, "FailedHealth"
-			if x.status.Phase == oam.PhaseRunningWorkflow {
-				reason = "DependencyNotReady"
-			}
-		}
-		x.condition(oam.ConditionHealthy, status, reason, waiting)
+		x.foldHealth()
 	}
+}
+
+// foldHealth says in the condition Healthy for what is waited, and since when.
+func (x *run) foldHealth() {
+	why := ""
+	for _, s := range x.status.Services {
+		if !s.Healthy && why == "" {
+			why = strings.TrimSuffix(fmt.Sprintf("waiting for %s: %s", s.Name, s.Message), ": ")
+		}
+	}
+	if why == "" {
+		why = waitingStep(x.status.Workflow)
+	}
+	if why == "" && x.status.Phase == oam.PhaseRunning {
+		x.condition(oam.ConditionHealthy, metav1.ConditionTrue, "Healthy", "")
+		return
+	}
+	since := x.now()
+	if c := meta.FindStatusCondition(x.status.Conditions, oam.ConditionHealthy); c != nil && c.Status == metav1.ConditionFalse {
+		since = c.LastTransitionTime.Time
+	}
+	reason := "FailedHealth"
+	if x.status.Phase == oam.PhaseRunningWorkflow {
+		reason = "DependencyNotReady"
+	}
+	if why != "" {
+		why += ", since " + since.UTC().Format(time.RFC3339)
+	}
+	x.condition(oam.ConditionHealthy, metav1.ConditionFalse, reason, why)
+}
+
+// waitingStep is the first step that has begun and not ended, and what it says.
+func waitingStep(w *oam.WorkflowStatus) string {
+	name := ""
+	if w != nil && !w.Finished {
+		name = unfinished(w.Steps)
+	}
+	if name == "" {
+		return ""
+	}
+	s := workflow.State(w, name)
+	return strings.TrimSuffix(fmt.Sprintf("waiting for step %s: %s", name, s.Message), ": ")
 }
 
 func (x *run) phase(p *problem) oam.Phase {
@@ -122,13 +151,18 @@ func (x *run) phase(p *problem) oam.Phase {
 	return oam.PhaseRunning
 }
 
+// outcome is what came of this look.
+func (x *run) outcome(result events.Result) events.Outcome {
+	return events.Outcome{
+		Run: strings.ToLower(rand.Text()), Key: x.job.Key, Cause: x.job.Cause, Event: x.job.Event, Stage: events.StageApply,
+		Result: result, Commit: x.commit, Changed: x.changes.Written(), Time: x.now().UTC(), Took: x.now().Sub(x.begun),
+	}
+}
+
 // report writes the one log line of a run, its metrics and its outcome.
 func (x *run) report(ctx context.Context, p *problem, result events.Result, wrote bool) {
 	took := x.now().Sub(x.begun)
-	o := events.Outcome{
-		Run: strings.ToLower(rand.Text()), Key: x.job.Key, Cause: x.job.Cause, Event: x.job.Event, Stage: events.StageApply,
-		Result: result, Commit: x.commit, Changed: x.changes.Written(), Time: x.now().UTC(), Took: took,
-	}
+	o := x.outcome(result)
 	args := []any{
 		"app", x.owner.String(), "cause", string(x.job.Cause), "event", x.job.Event, "commit", x.commit, "result", string(result),
 		"phase", string(x.status.Phase), "changed", o.Changed, "statusWritten", wrote, "attempt", x.job.Attempt, "took", took.String(),
@@ -169,24 +203,50 @@ func (x *run) retry(p *problem) error {
 	}
 	delay := min(first<<min(x.job.Attempt-1, 10), most)
 	delay = delay/2 + randv2.N(delay/2)
+	if p.wait > 0 {
+		delay = p.wait
+	}
 	return events.RetryAfter(max(delay, p.after), p.err)
 }
 
-// wakeLater sets a timer for the next moment at which the workflow changes by itself.
+// shortestInterval is the least that a user may ask for, as in KubeVela.
+const shortestInterval = 10 * time.Second
+
+// wakeLater sets a timer for the next moment at which something changes by itself, or at
+// which the user wants a look anyway.
 func (x *run) wakeLater(ctx context.Context) error {
-	w := x.status.Workflow
-	if w == nil || w.Finished || !x.app.DeletionTimestamp.IsZero() {
+	if !x.app.DeletionTimestamp.IsZero() {
 		return nil
 	}
-	plan, err := workflow.NewPlan(x.app)
-	if err != nil {
-		return nil // reported by deliver
+	if w := x.status.Workflow; w != nil && !w.Finished {
+		if at := workflow.Deadline(x.plan, w); !at.IsZero() {
+			x.wakeAt(at)
+		}
 	}
-	at := workflow.Deadline(plan, w)
-	if at.IsZero() {
+	if every, err := oam.ParseStepDuration(x.app.Annotations[oam.AnnotationInterval]); err == nil {
+		x.wakeAt(x.now().Add(max(every, shortestInterval)))
+	}
+	if x.wake.IsZero() {
 		return nil
 	}
-	return x.queue.TriggerAt(ctx, events.Trigger{Key: x.job.Key, Cause: events.CauseSchedule, Time: at}, at)
+	return x.queue.TriggerAt(ctx, events.Trigger{Key: x.job.Key, Cause: events.CauseSchedule, Time: x.wake}, x.wake)
+}
+
+// parseProblem is a mistake in what the Application says, or, with a cause that time
+// mends, in reading what it refers to.
+func parseProblem(err, cause error) error {
+	p := &problem{stage: events.StageRender, condition: oam.ConditionParsed, reason: "FailedParse", result: events.Failure, err: err}
+	if cause != nil && retryable(cause) {
+		p.result = events.Errored
+	}
+	return p
+}
+
+// retryable says that time may mend an error: the API server was not there, or another
+// worker was faster.
+func retryable(err error) bool {
+	p, ok := errors.AsType[*problem](err)
+	return ok && p.result == events.Errored || apply.IsRetryable(err)
 }
 
 func fetchProblem(err error) error {

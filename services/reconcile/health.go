@@ -12,20 +12,35 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
 
-// health reads a component's health off the live objects; child Applications answer for
+// live is a part's object as it is in the cluster; nil when it is not there. What is
+// read-only is not ours, so no watch of ours knows it.
+func (x *run) live(ctx context.Context, p *part, o render.Object) *unstructured.Unstructured {
+	ref := apply.RefOf(o.Unstructured)
+	look := x.cluster.Live
+	if x.set.Keeps(objectOf(p, o)) {
+		look = x.cluster.Read
+	}
+	live, err := look(ctx, ref)
+	if err != nil {
+		return nil
+	}
+	return live
+}
+
+// health reads a part's health off the live objects; child Applications answer for
 // themselves.
-func (x *run) health(ctx context.Context, c component, rc render.Context) oam.Service {
-	service := x.renderer.Health(c.spec, rc, c.rendered, func(o *unstructured.Unstructured) *unstructured.Unstructured {
-		live, err := x.cluster.Live(ctx, apply.RefOf(o))
-		if err != nil {
+func (x *run) health(ctx context.Context, p *part) oam.Service {
+	service := x.renderer.Health(p.spec, x.context(p), p.rendered, func(o *unstructured.Unstructured) *unstructured.Unstructured {
+		at := slices.IndexFunc(p.rendered.Objects, func(r render.Object) bool { return r.Unstructured == o })
+		if at < 0 {
 			return nil
 		}
-		return live
+		return x.live(ctx, p, p.rendered.Objects[at])
 	})
-	if c.source == nil || !service.Healthy {
+	if p.source == nil || !service.Healthy {
 		return service
 	}
-	for _, o := range c.rendered.Objects {
+	for _, o := range p.rendered.Objects {
 		if o.GetKind() != oam.Kind || o.GroupVersionKind().Group != oam.Group {
 			continue
 		}
@@ -62,19 +77,4 @@ func childTrouble(child *oam.Application, found bool, err error) string {
 		return string(child.Status.Phase)
 	}
 	return ""
-}
-
-// setService replaces or appends the component's health, in the order of the spec.
-func (x *run) setService(s oam.Service) {
-	i := slices.IndexFunc(x.status.Services, func(old oam.Service) bool { return old.Name == s.Name })
-	if i >= 0 {
-		x.status.Services[i] = s
-		return
-	}
-	x.status.Services = append(x.status.Services, s)
-	order := map[string]int{}
-	for i, c := range x.app.Spec.Components {
-		order[c.Name] = i
-	}
-	slices.SortFunc(x.status.Services, func(a, b oam.Service) int { return order[a.Name] - order[b.Name] })
 }

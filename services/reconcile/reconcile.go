@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +22,9 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/oam"
+	"github.com/tradewind-dev/tradewind/sync/policy"
 	"github.com/tradewind-dev/tradewind/sync/render"
+	"github.com/tradewind-dev/tradewind/sync/workflow"
 )
 
 // Queue is what a Reconciler asks of the line that drives it.
@@ -51,6 +54,7 @@ type Reconciler struct {
 	mirrors  *git.Mirrors
 	renderer *render.Renderer
 	queue    Queue
+	outside  Outside
 	now      func() time.Time
 
 	catalog *render.Catalog
@@ -65,7 +69,7 @@ type Reconciler struct {
 	memo map[events.Key]*memo
 }
 
-// Config is what a Reconciler is made of; all but Registerer is required.
+// Config is what a Reconciler is made of; all but Outside and Registerer is required.
 type Config struct {
 	Cluster  *apply.Cluster
 	Mirrors  *git.Mirrors
@@ -73,6 +77,7 @@ type Config struct {
 	// Catalog is where the Renderer finds its types; it is kept as the cluster has them.
 	Catalog    *render.Catalog
 	Queue      Queue
+	Outside    Outside // for steps; nil means that they reach nothing but the cluster
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -82,7 +87,7 @@ type Config struct {
 func New(cfg Config) *Reconciler {
 	r := &Reconciler{
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors,
-		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, now: time.Now,
+		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, now: time.Now,
 		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 	}
 	cfg.Cluster.OnApplication(r.onApplication)
@@ -102,6 +107,20 @@ type run struct {
 	begun   time.Time
 	changes apply.ChangeSet
 	commit  string // of the first source, for the log
+
+	// What deliver found out, in its order.
+	set         *policy.Set
+	plan        workflow.Plan
+	parts       []*part
+	revision    oam.Revision
+	store       *store
+	fresh       bool // sources are asked anew
+	moved       bool // a Git source is at another commit than last time
+	policyItems []apply.Item
+	inv         *apply.Inventory
+	madeNow     []oam.AppliedResource // by steps, in this look
+	terminate   bool                  // a step ends the run
+	wake        time.Time             // another look is due then; zero for none
 }
 
 // problem is why a run did not get to its end.
@@ -111,6 +130,8 @@ type problem struct {
 	reason    string
 	result    events.Result
 	after     time.Duration // what the other side asked for, or zero
+	wait      time.Duration // exactly how long the next try waits; zero for the usual
+	fatal     bool          // this worker may not go on
 	err       error
 }
 
@@ -166,16 +187,16 @@ func suspended(app *oam.Application) (string, bool) {
 func (x *run) remove(ctx context.Context) error {
 	fail := func(err error) error { return applyProblem(oam.ConditionReady, "FailedGC", err) }
 	x.status.Phase = oam.PhaseDeleting
-	keep := false
-	for _, f := range x.app.Finalizers {
-		keep = keep || f == oam.FinalizerOrphan
-	}
 	inv, err := x.cluster.LoadInventory(x.owner)
 	if err != nil {
 		return fail(err)
 	}
-	if !keep {
-		x.changes, err = x.cluster.DeleteAll(ctx, inv, x.job.Check)
+	if !slices.Contains(x.app.Finalizers, oam.FinalizerOrphan) && len(inv.Entries) > 0 {
+		// A policy that cannot be read may be the one that keeps something.
+		if x.set, err = x.parsePolicies(x.app.Spec.Defaulted()); err != nil {
+			return fail(fmt.Errorf("what is to be kept is not known: %w", err))
+		}
+		x.changes, err = x.cluster.DeleteAll(ctx, inv, apply.PruneOptions{Check: x.job.Check, Fate: x.fate(true)})
 		if err = errors.Join(err, x.changes.Err()); err != nil {
 			return fail(err)
 		}
@@ -190,15 +211,22 @@ func (x *run) remove(ctx context.Context) error {
 // memo is what a worker remembers of an Application between looks. It may be lost at any
 // time.
 type memo struct {
-	rendered  map[string]renderedMemo // by component
+	rendered  map[string]renderedMemo // by part
 	requested string                  // value of the requested-at annotation last honoured
+	tries     map[string]try          // of steps that ended with an error
+	polls     map[string]try          // of steps that wait for something outside
+	external  map[string]fetched      // Policy and Workflow objects
+	frozen    *frozen
+	store     *store
 }
 
 func (r *Reconciler) memoOf(key events.Key) *memo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.memo[key] == nil {
-		r.memo[key] = &memo{rendered: map[string]renderedMemo{}}
+		r.memo[key] = &memo{
+			rendered: map[string]renderedMemo{}, tries: map[string]try{}, polls: map[string]try{}, external: map[string]fetched{},
+		}
 	}
 	return r.memo[key]
 }

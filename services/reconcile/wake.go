@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -97,13 +98,25 @@ func (r *Reconciler) onApplication(before, after *oam.Application) {
 	case before.Generation != after.Generation,
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero(),
 		before.Labels[oam.LabelPause] != after.Labels[oam.LabelPause],
-		before.Annotations[oam.AnnotationRequestedAt] != after.Annotations[oam.AnnotationRequestedAt],
-		before.Annotations[oam.AnnotationPublishVersion] != after.Annotations[oam.AnnotationPublishVersion]:
+		annotated(before, after), editedWorkflow(after.Status.Workflow):
 		r.wakes.add(key, events.CauseManual)
 	}
 	if before == nil || summarize(before) != summarize(after) {
 		r.wakeParent(after)
 	}
+}
+
+// annotated says that an annotation changed that asks for something.
+func annotated(before, after *oam.Application) bool {
+	return slices.ContainsFunc([]string{
+		oam.AnnotationRequestedAt, oam.AnnotationPublishVersion, oam.AnnotationWorkflow, oam.AnnotationRestartWorkflow, oam.AnnotationInterval, AnnotationPrune,
+	}, func(name string) bool { return before.Annotations[name] != after.Annotations[name] })
+}
+
+// editedWorkflow says that another client wrote into the state of a run: what we write
+// ourselves agrees with its phase.
+func editedWorkflow(w *oam.WorkflowStatus) bool {
+	return w != nil && !w.Finished && (w.Terminated || w.Suspend != (w.Phase == oam.WorkflowSuspending))
 }
 
 // summarize is the part of a child's state that its parent shows.

@@ -75,6 +75,9 @@ func (r *Recorder) fold(o events.Outcome) (apply.Record, bool) {
 	if o.Result == events.Failure || o.Result == events.Errored {
 		now = told{warning: true, reason: o.Reason, note: o.Message}
 	}
+	if o.Result == events.Superseded { // says nothing about how the Application is
+		return apply.Record{ID: o.Run, Reason: o.Reason, Note: o.Message, Commit: o.Commit, Time: o.Time}, true
+	}
 	before := r.last[o.Key]
 	news := now.warning && now != before || !now.warning && o.Changed > 0 || !now.warning && before.warning
 	if !now.warning && o.Changed == 0 {

@@ -54,7 +54,8 @@ type task struct {
 	want  *desired.Object
 	live  *unstructured.Unstructured // nil when our watch does not know it
 	mode  mode
-	at    int // in the receipt
+	known bool // was in the inventory before
+	at    int  // in the receipt
 	owner Owner
 	opts  ApplyOptions
 }
@@ -66,6 +67,7 @@ type task struct {
 func (c *Cluster) Apply(ctx context.Context, inv *Inventory, items []Item, opts ApplyOptions) (out ChangeSet, err error) {
 	begun := time.Now()
 	defer func() { c.metrics.observe(out, time.Since(begun)) }()
+	known := inv.known(items)
 	if err := c.widen(ctx, inv, items, opts); err != nil {
 		return nil, err
 	}
@@ -81,6 +83,7 @@ func (c *Cluster) Apply(ctx context.Context, inv *Inventory, items []Item, opts 
 		var todo []*task
 		for i, item := range stage {
 			t := &task{item: item, ref: c.canonical(RefOf(item.Object)), at: at + i, owner: inv.Owner, opts: opts}
+			t.known = known[t.ref.key()]
 			action, err := c.look(ctx, t)
 			if action == Configured {
 				todo = append(todo, t) // until it is written, it was skipped
@@ -127,7 +130,10 @@ func (c *Cluster) look(ctx context.Context, t *task) (Action, error) {
 	if live, ok := t.kind.Get(t.ref.Namespace, t.ref.Name); ok {
 		t.live = live
 	}
-	t.mode = modeOf(t.item.Object, t.live)
+	if t.item.ReadOnly {
+		return c.mustExist(ctx, t)
+	}
+	t.mode = t.modeOf()
 	if t.mode == modeIgnore || t.mode == modeIfAbsent && t.live != nil {
 		return Skipped, nil
 	}
@@ -136,7 +142,13 @@ func (c *Cluster) look(ctx context.Context, t *task) (Action, error) {
 		t.item.Object.SetNamespace(t.ref.Namespace)
 	}
 	t.want = desired.New(t.item.Object)
-	if t.live == nil || t.live.GetLabels()[oam.LabelRenderHash] != t.want.Hash || !t.isSo() {
+	if err := t.keepLive(); err != nil {
+		return Failed, err
+	}
+	if t.lets() {
+		return Unchanged, nil
+	}
+	if t.live == nil || t.live.GetLabels()[oam.LabelRenderHash] != t.want.Hash || t.joins() || !t.isSo() {
 		return Configured, nil
 	}
 	return Unchanged, nil

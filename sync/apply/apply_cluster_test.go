@@ -148,7 +148,7 @@ func TestOwnership(t *testing.T) {
 		t.Fatal(err)
 	}
 	items := f.items(t, "site", strings.Replace(config, "data: {a", "data: {b", 1))
-	want := "ConfigMap $NS/config failed: ConfigMap $NS/config exists but is not managed by any Application\n"
+	want := "ConfigMap $NS/config failed: ConfigMap $NS/config exists but not managed by any application now\n"
 	if diff := cmp.Diff(want, f.apply(t, "site", items)); diff != "" {
 		t.Error(diff)
 	}
@@ -162,7 +162,7 @@ func TestOwnership(t *testing.T) {
 	}
 
 	f.application(t, "site")
-	want = "ConfigMap $NS/config failed: ConfigMap $NS/config is managed by another Application, $NS/site\n"
+	want = "ConfigMap $NS/config failed: ConfigMap $NS/config is managed by other application $NS/site\n"
 	other := f.items(t, "other", config)
 	if diff := cmp.Diff(want, f.apply(t, "other", other)); diff != "" {
 		t.Error(diff)

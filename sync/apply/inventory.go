@@ -95,6 +95,9 @@ func (inv *Inventory) union(items []Item) (union []Entry, changed bool) {
 		at[inv.key(e.Ref())] = i
 	}
 	for _, item := range items {
+		if item.ReadOnly {
+			continue // never ours to delete
+		}
 		o := item.Object
 		key := inv.key(RefOf(o))
 		e := Entry{APIVersion: o.GetAPIVersion(), Kind: o.GetKind(), Namespace: key.Namespace, Name: o.GetName(), Component: item.Component}

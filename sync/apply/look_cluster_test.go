@@ -24,7 +24,7 @@ func TestRevisionsSayHowTheyEnded(t *testing.T) {
 		name := fmt.Sprintf("site-v%d", n+1)
 		app.Spec.Components = []oam.Component{{Name: name, Type: "webservice"}}
 		f.asked.take()
-		if err := f.SaveRevision(t.Context(), app, oam.Revision{Name: name, N: int64(n + 1), Hash: name}); err != nil {
+		if err := f.SaveRevision(t.Context(), app, oam.Revision{Name: name, N: int64(n + 1), Hash: name}, 0); err != nil {
 			t.Fatal(err)
 		}
 		if asked := f.asked.take(); len(asked) != 1 {

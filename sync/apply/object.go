@@ -67,6 +67,22 @@ func (o Owner) same(other Owner) bool { return o.Namespace == other.Namespace &&
 type Item struct {
 	Object    *unstructured.Unstructured
 	Component string
+	Treatment
+}
+
+// Treatment is what policies say about applying an object. The zero value is the usual.
+type Treatment struct {
+	ReadOnly bool // never written; it must be there
+	TakeOver bool // adopted if it belongs to nobody
+	Shared   bool // several Applications may have it; the first of them writes it
+	Replace  bool // written as a whole (PUT), which removes what others added
+	// Recreate are fields whose change deletes the object and creates it anew.
+	Recreate []string
+	// Kept are fields whose live value stays; "*" is the whole object.
+	Kept []string
+	// Once says that an object that was applied before is not brought back, and not
+	// corrected: only what is newly wanted is written.
+	Once bool
 }
 
 // Action is what was done with an object.

@@ -24,8 +24,18 @@ type PruneOptions struct {
 	Approved bool
 	// AllowEmpty permits to delete everything that is left when nothing is wanted.
 	AllowEmpty bool
-	// Keep says which entries stay although they are not wanted (prune: false).
-	Keep func(Entry) bool
+	// Fate says what becomes of an entry that is not wanted, by its live object; nil
+	// deletes them all.
+	Fate func(Entry, *unstructured.Unstructured) Fate
+}
+
+// Fate is what becomes of an object that is not wanted any more. The zero value: it is
+// deleted, and what depends on it.
+type Fate struct {
+	Keep   bool // it stays
+	Orphan bool // what depends on it stays
+	// Rank orders deletions: one is begun when all of a higher rank are gone.
+	Rank int
 }
 
 // Prune deletes what the inventory holds and wanted does not. The caller has read its
@@ -38,18 +48,18 @@ func (c *Cluster) Prune(ctx context.Context, inv *Inventory, wanted []Item, opts
 	}
 	var unwanted []Entry
 	for _, e := range inv.Entries {
-		if !keep[inv.key(e.Ref())] && (opts.Keep == nil || !opts.Keep(e)) {
+		if !keep[inv.key(e.Ref())] {
 			unwanted = append(unwanted, e)
 		}
 	}
 	if len(unwanted) == 0 {
 		return nil, nil
 	}
-	r := &removal{cluster: c, inv: inv, check: opts.Check, guarded: needsAllowance}
+	r := &removal{cluster: c, inv: inv, check: opts.Check, fate: opts.Fate, guarded: needsAllowance}
 	r.look(ctx, unwanted)
 	var doomed []ObjectRef
 	for _, v := range r.victims {
-		if v.live != nil && v.action == "" {
+		if v.live != nil && v.action == "" && len(v.left) == 0 {
 			doomed = append(doomed, v.ref)
 		}
 	}
@@ -84,9 +94,10 @@ func names(refs []ObjectRef) string {
 
 // DeleteAll deletes everything an Application owns, because the Application itself is
 // being deleted, and then the inventory. Until all is gone it returns an error with
-// [ReasonWaiting]. What must outlive the Application stays and is forgotten.
-func (c *Cluster) DeleteAll(ctx context.Context, inv *Inventory, check func(context.Context) error) (ChangeSet, error) {
-	r := &removal{cluster: c, inv: inv, check: check, guarded: holdsData, release: true}
+// [ReasonWaiting]. What must outlive the Application stays and is forgotten. Of the
+// options, Check and Fate count.
+func (c *Cluster) DeleteAll(ctx context.Context, inv *Inventory, opts PruneOptions) (ChangeSet, error) {
+	r := &removal{cluster: c, inv: inv, check: opts.Check, fate: opts.Fate, guarded: holdsData, release: true}
 	r.look(ctx, inv.Entries)
 	changes, err := r.run(ctx)
 	if err != nil || changes.Err() != nil {

@@ -168,7 +168,7 @@ func TestDeleteAllWaitsUntilAllIsGone(t *testing.T) {
 	want := "PersistentVolumeClaim $NS/data skipped\nConfigMap $NS/a deleted\nConfigMap $NS/slow deleted\nServiceAccount $NS/robot skipped\n" +
 		"error: waiting until these are gone: ConfigMap $NS/slow, ServiceAccount $NS/robot\n"
 	all := func() string {
-		changes, err := f.DeleteAll(t.Context(), f.inventory(t, "site"), nil)
+		changes, err := f.DeleteAll(t.Context(), f.inventory(t, "site"), apply.PruneOptions{})
 		lines := strings.SplitAfter(receipt(f.ns, changes, err), "\n")
 		slices.SortStableFunc(lines[:max(0, len(lines)-2)], func(a, b string) int {
 			return strings.Count(b, "Claim") - strings.Count(a, "Claim")

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -8,7 +9,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
 )
 
 // removal deletes entries of an inventory, what others stand on last.
@@ -16,6 +19,7 @@ type removal struct {
 	cluster *Cluster
 	inv     *Inventory
 	check   func(context.Context) error
+	fate    func(Entry, *unstructured.Unstructured) Fate // nil: delete
 	guarded func(ObjectRef) bool
 	release bool // forget what may not be deleted
 	victims []*victim
@@ -31,6 +35,8 @@ type victim struct {
 	gone   bool      // leaves the inventory
 	err    error
 	heir   Owner // gets the object
+	fate   Fate
+	left   []string // who goes on sharing it; not empty: only our name is taken off
 }
 
 // look finds out, mostly from the watches, what is to become of each entry.
@@ -44,7 +50,9 @@ func (r *removal) look(ctx context.Context, entries []Entry) {
 		}
 		r.judge(v)
 	}
-	slices.SortStableFunc(r.victims, func(a, b *victim) int { return stageOf(b.ref) - stageOf(a.ref) })
+	slices.SortStableFunc(r.victims, func(a, b *victim) int {
+		return cmp.Or(stageOf(b.ref)-stageOf(a.ref), b.fate.Rank-a.fate.Rank)
+	})
 }
 
 // judge deletes an object only if the cluster agrees that it is the owner's.
@@ -53,14 +61,26 @@ func (r *removal) judge(v *victim) {
 		v.action, v.gone = Skipped, true
 		return
 	}
+	if r.fate != nil {
+		v.fate = r.fate(v.entry, v.live)
+	}
+	left, shared := sharersWithout(v.live, r.inv.Owner)
+	if v.left = left; shared && len(left) > 0 && !v.fate.Keep {
+		v.heir = sharer(left[0])
+		return
+	}
+	v.left = nil
 	owner, owned := ownerOf(v.live)
+	if shared { // the last of several
+		owner, owned = r.inv.Owner, true
+	}
 	heir, claimed := r.cluster.trackers.claims(v.ref, r.inv.Owner, r.inv.key)
 	switch {
 	case !owned || !owner.same(r.inv.Owner): // somebody took it, or took our mark off
 		v.action, v.gone = Skipped, true
 	case claimed: // it moved to another Application, which takes it over as it is
 		v.action, v.gone, v.heir = Skipped, true, heir
-	case protected(v.live, r.guarded):
+	case v.fate.Keep, protected(v.live, r.guarded):
 		v.action, v.gone = Skipped, r.release
 	case v.live.GetDeletionTimestamp() != nil:
 		v.action = Skipped
@@ -95,14 +115,8 @@ func (r *removal) run(ctx context.Context) (out ChangeSet, err error) {
 	begun := time.Now()
 	defer func() { r.cluster.metrics.observe(out, time.Since(begun)) }()
 	for stage := lastStage; stage >= firstStage && err == nil; stage-- {
-		var todo []*victim
-		for _, v := range r.victims {
-			if v.action == "" && stageOf(v.ref) == stage {
-				todo = append(todo, v)
-			}
-		}
-		err = r.deleteAll(ctx, todo)
-		if slices.ContainsFunc(r.victims, func(v *victim) bool { return stageOf(v.ref) == stage && !v.gone && !r.stays(v) }) {
+		var done bool
+		if done, err = r.runStage(ctx, stage); !done {
 			break // what is below may still be needed
 		}
 	}
@@ -125,6 +139,27 @@ func (r *removal) run(ctx context.Context) (out ChangeSet, err error) {
 		}
 	}
 	return out, err
+}
+
+// runStage deletes the victims of a stage, those of a higher rank first, and says whether
+// all of them are gone.
+func (r *removal) runStage(ctx context.Context, stage int) (done bool, err error) {
+	all := slices.DeleteFunc(slices.Clone(r.victims), func(v *victim) bool { return stageOf(v.ref) != stage })
+	for len(all) > 0 {
+		n := slices.IndexFunc(all, func(v *victim) bool { return v.fate.Rank != all[0].fate.Rank })
+		if n < 0 {
+			n = len(all)
+		}
+		todo := slices.DeleteFunc(slices.Clone(all[:n]), func(v *victim) bool { return v.action != "" })
+		if err := r.deleteAll(ctx, todo); err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(all[:n], func(v *victim) bool { return !v.gone && !r.stays(v) }) {
+			return false, nil
+		}
+		all = all[n:]
+	}
+	return true, nil
 }
 
 // stays says that an object is there on purpose.
@@ -164,13 +199,13 @@ func (r *removal) delete(ctx context.Context, v *victim) (action Action, gone bo
 	_, watched := v.kind.Get(v.ref.Namespace, v.ref.Name)
 	v.kind.Writing(v.ref.Namespace, v.ref.Name)
 	defer func() {
-		if gone && watched {
+		if gone && watched && len(v.left) == 0 {
 			v.kind.Deleted(v.live)
 		} else {
 			v.kind.Stopped(v.ref.Namespace, v.ref.Name)
 		}
 	}()
-	err = deleteObject(ctx, client, v.live)
+	err = r.send(ctx, client, v)
 	if apierrors.IsConflict(err) { // it changed since we saw it: look again, once
 		if v.live, err = r.cluster.Read(ctx, v.ref); err != nil {
 			return resultOf(err, v.ref)
@@ -178,15 +213,31 @@ func (r *removal) delete(ctx context.Context, v *victim) (action Action, gone bo
 		if r.judge(v); v.action != "" {
 			return v.action, v.gone, nil
 		}
-		err = deleteObject(ctx, client, v.live)
+		err = r.send(ctx, client, v)
 	}
 	if err != nil {
 		return resultOf(err, v.ref)
 	}
-	if len(v.live.GetFinalizers()) > 0 || v.live.GetKind() == "Namespace" || v.live.GetKind() == "Pod" {
+	if len(v.left) > 0 {
+		return Skipped, true, nil
+	}
+	if len(v.live.GetFinalizers()) > 0 || v.fate.Orphan || v.live.GetKind() == "Namespace" || v.live.GetKind() == "Pod" {
 		return Deleted, false, nil // the watch tells when
 	}
 	return Deleted, r.confirm(ctx, v, watched), nil
+}
+
+// send takes our name off a shared object, or deletes it.
+func (r *removal) send(ctx context.Context, client dynamic.ResourceInterface, v *victim) error {
+	if len(v.left) > 0 {
+		_, err := setSharers(ctx, client, v.live, v.left)
+		return err
+	}
+	propagation := metav1.DeletePropagationBackground
+	if v.fate.Orphan {
+		propagation = metav1.DeletePropagationOrphan
+	}
+	return deleteObject(ctx, client, v.live, propagation)
 }
 
 func resultOf(err error, ref ObjectRef) (Action, bool, error) {

@@ -58,8 +58,8 @@ func DeliveryOf(app *oam.Application) *Delivery {
 
 // SaveRevision records the Application as its revision and drops the one that is too old.
 // An equal record that is there already is fine: a worker may die before it has stored
-// the status that names it.
-func (c *Cluster) SaveRevision(ctx context.Context, app *oam.Application, rev oam.Revision) error {
+// the status that names it. Keep says how many revisions stay; 0 means as in KubeVela.
+func (c *Cluster) SaveRevision(ctx context.Context, app *oam.Application, rev oam.Revision, keep int) error {
 	ref := revisionRef(app.Namespace, rev.Name)
 	obj, err := revisionObject(app, rev)
 	if err != nil {
@@ -75,10 +75,25 @@ func (c *Cluster) SaveRevision(ctx context.Context, app *oam.Application, rev oa
 	if err != nil {
 		return classify(ref, "recording", err)
 	}
+	if keep > 0 {
+		return c.trimRevisions(ctx, app, rev.N-int64(keep))
+	}
 	if old := rev.N - keptRevisions; old >= 1 {
 		return c.deleteRevision(ctx, app.Namespace, fmt.Sprintf("%s-v%d", app.Name, old))
 	}
 	return nil
+}
+
+// trimRevisions drops all revisions up to a number: a limit that was lowered leaves more
+// than one.
+func (c *Cluster) trimRevisions(ctx context.Context, app *oam.Application, upTo int64) error {
+	all, err := c.Revisions(ctx, app.Namespace, app.Name)
+	for _, r := range all {
+		if err == nil && r.N <= upTo {
+			err = c.deleteRevision(ctx, app.Namespace, r.Name)
+		}
+	}
+	return err
 }
 
 // replaceRevision keeps a record that says the same; another is of a state that was never

@@ -79,7 +79,7 @@ rules:
 			return err
 		},
 		"revision": func() error {
-			return f.SaveRevision(t.Context(), app, oam.Revision{Name: "site-v11", N: 11, Hash: "h"})
+			return f.SaveRevision(t.Context(), app, oam.Revision{Name: "site-v11", N: 11, Hash: "h"}, 0)
 		},
 		"revisions": func() error { _, err := f.Revisions(t.Context(), f.ns, "site"); return err },
 		"record": func() error {
@@ -93,7 +93,7 @@ rules:
 		}
 	}
 	got = f.prune(t, "site", items[:1], apply.PruneOptions{})
-	all, err := f.DeleteAll(t.Context(), f.inventory(t, "site"), nil)
+	all, err := f.DeleteAll(t.Context(), f.inventory(t, "site"), apply.PruneOptions{})
 	if diff := cmp.Diff("ConfigMap $NS/b deleted\nConfigMap $NS/a deleted\n", got+receipt(f.ns, all, err)); diff != "" {
 		t.Error(diff)
 	}

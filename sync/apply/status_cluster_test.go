@@ -130,7 +130,7 @@ func TestRevisionsAreKept(t *testing.T) {
 	save := func(n int, hash string) {
 		t.Helper()
 		app.Spec.Components = []oam.Component{{Name: hash, Type: "webservice"}}
-		if err := f.SaveRevision(t.Context(), app, oam.Revision{Name: fmt.Sprintf("site-v%d", n), N: int64(n), Hash: hash}); err != nil {
+		if err := f.SaveRevision(t.Context(), app, oam.Revision{Name: fmt.Sprintf("site-v%d", n), N: int64(n), Hash: hash}, 0); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -58,7 +58,7 @@ func (c *Cluster) send(ctx context.Context, client dynamic.ResourceInterface, t 
 	if t.live == nil {
 		applied, err := c.create(ctx, client, t)
 		if err != nil || applied != nil {
-			return applied, Created, err
+			return c.created(ctx, client, t, applied, err)
 		}
 		if t.mode == modeIfAbsent {
 			return nil, Skipped, nil
@@ -66,6 +66,14 @@ func (c *Cluster) send(ctx context.Context, client dynamic.ResourceInterface, t 
 	}
 	if err := c.mayWrite(t); err != nil {
 		return nil, Failed, err
+	}
+	if t.item.Shared {
+		if err := c.join(ctx, client, t); err != nil {
+			return nil, Failed, err
+		}
+		if !t.sends() {
+			return t.live, Configured, nil
+		}
 	}
 	applied, err := c.update(ctx, client, t)
 	switch {
@@ -77,6 +85,18 @@ func (c *Cluster) send(ctx context.Context, client dynamic.ResourceInterface, t 
 		return applied, Unchanged, nil // its version may have moved with its status
 	}
 	return applied, Configured, nil
+}
+
+// created names the Application on a shared object that it has just made.
+func (c *Cluster) created(ctx context.Context, client dynamic.ResourceInterface, t *task, applied *unstructured.Unstructured, err error) (*unstructured.Unstructured, Action, error) {
+	if err != nil || !t.item.Shared {
+		return applied, Created, err
+	}
+	t.live = applied
+	if err := c.join(ctx, client, t); err != nil {
+		return nil, Failed, err
+	}
+	return t.live, Created, nil
 }
 
 func withoutStatus(o *unstructured.Unstructured) *unstructured.Unstructured {
@@ -136,16 +156,18 @@ func (c *Cluster) mayWrite(t *task) error {
 	}
 	other, owned := ownerOf(t.live)
 	switch {
-	case owned && other.same(t.owner), !owned && t.opts.Adopt:
+	case owned && other.same(t.owner), !owned && (t.opts.Adopt || t.item.TakeOver):
+		return nil
+	case t.item.Shared && len(sharersOf(t.live)) > 0:
 		return nil
 	case !owned:
-		return &Error{Reason: ReasonConflictingOwner, Ref: t.ref, Err: fmt.Errorf("%s exists but is not managed by any Application", t.ref),
-			Advice: "delete it, or rename the component"}
+		return &Error{Reason: ReasonConflictingOwner, Ref: t.ref, Err: fmt.Errorf("%s exists but not managed by any application now", t.ref),
+			Advice: "delete it, rename the component, or take it over with a policy of type take-over"}
 	case c.released(t.ref, other):
 		return nil
 	}
-	return &Error{Reason: ReasonConflictingOwner, Ref: t.ref, Err: fmt.Errorf("%s is managed by another Application, %s", t.ref, other),
-		Advice: "remove it from one of the two; the other keeps it"}
+	return &Error{Reason: ReasonConflictingOwner, Ref: t.ref, Err: fmt.Errorf("%s is managed by other application %s", t.ref, other),
+		Advice: "remove it from one of the two, or let both share it with a policy of type shared-resource in each"}
 }
 
 // released says that the Application whose mark an object carries does not want it any
@@ -172,6 +194,14 @@ func (c *Cluster) released(ref ObjectRef, owner Owner) bool {
 // update sends one server-side apply. Fields that a person or an earlier deployer set are
 // taken back; fields of a controller are a conflict that names it.
 func (c *Cluster) update(ctx context.Context, client dynamic.ResourceInterface, t *task) (*unstructured.Unstructured, error) {
+	if again, err := t.mustRecreate(); err != nil {
+		return nil, err
+	} else if again {
+		return c.recreate(ctx, client, t)
+	}
+	if t.item.Replace {
+		return c.replace(ctx, client, t)
+	}
 	force := forced(t.item.Object)
 	want := t.want
 	if t.mode == modeMerge {
@@ -233,7 +263,7 @@ func (c *Cluster) recreate(ctx context.Context, client dynamic.ResourceInterface
 		return nil, &Error{Reason: ReasonFailedApply, Ref: t.ref, Err: fmt.Errorf("applying %s: a field cannot be changed, and deleting it would delete data", t.ref),
 			Advice: "annotate it with " + annotationPrune + ": allowed if that is meant"}
 	}
-	if err := deleteObject(ctx, client, t.live); err != nil {
+	if err := deleteObject(ctx, client, t.live, metav1.DeletePropagationBackground); err != nil {
 		return nil, classify(t.ref, "deleting", err)
 	}
 	body, err := t.want.BodyIfAbsent()
@@ -247,14 +277,14 @@ func (c *Cluster) recreate(ctx context.Context, client dynamic.ResourceInterface
 	return applied, nil
 }
 
-// deleteObject deletes the very object that was looked at; what depends on it goes in the
-// background.
-func deleteObject(ctx context.Context, client dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+// deleteObject deletes the very object that was looked at; propagation says what becomes
+// of what depends on it.
+func deleteObject(ctx context.Context, client dynamic.ResourceInterface, live *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	background, uid, version := metav1.DeletePropagationBackground, live.GetUID(), live.GetResourceVersion()
+	uid, version := live.GetUID(), live.GetResourceVersion()
 	err := client.Delete(ctx, live.GetName(), metav1.DeleteOptions{
-		PropagationPolicy: &background, Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
+		PropagationPolicy: &propagation, Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
 	})
 	if apierrors.IsNotFound(err) {
 		return nil

@@ -30,11 +30,16 @@ const (
 
 	LabelPause = "controller.core.oam.dev/pause" // on an Application: "true" = do not touch
 
-	AnnotationPublishVersion = "app.oam.dev/publishVersion"
-	AnnotationServiceAccount = "app.oam.dev/service-account-name"
+	AnnotationPublishVersion  = "app.oam.dev/publishVersion"
+	AnnotationRestartWorkflow = "app.oam.dev/restart-workflow"
+	AnnotationInterval        = "app.oam.dev/reconcile-interval"
+	AnnotationServiceAccount  = "app.oam.dev/service-account-name"
 
 	// LabelSource marks an object applied from a Git path: "<ns>.<app>" of its owner.
 	LabelSource = "tradewind.dev/source"
+	// AnnotationWorkflow on an Application is a request about its workflow: JSON with id,
+	// op (suspend, resume, terminate, restart), step and at.
+	AnnotationWorkflow = "tradewind.dev/workflow"
 	// AnnotationRequestedAt on an Application asks for a run now (RFC 3339, nanoseconds).
 	AnnotationRequestedAt = "tradewind.dev/requested-at"
 	// Finalizer lets us delete what an Application owns before it goes.

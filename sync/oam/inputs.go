@@ -18,7 +18,7 @@ func (c Component) WithInput(in Input, value any) (Component, error) {
 	if !strings.HasPrefix(key, "properties.") && !strings.HasPrefix(key, "traits[") {
 		key = "properties." + key
 	}
-	path, err := parsePath(key)
+	path, err := ParsePath(key)
 	if err != nil {
 		return c, fmt.Errorf("input %q: parameterKey %q: %w", in.From, in.ParameterKey, err)
 	}
@@ -40,8 +40,33 @@ func (c Component) WithInput(in Input, value any) (Component, error) {
 // segment matches one part of a path: a name, ["any name"] or [index].
 var segment = regexp.MustCompile(`^(?:\.?([\w$-]+)|\["([^"\]]+)"\]|\[([0-9]{1,4})\])`)
 
-// parsePath splits `a.b["c.d"][0]` into names (string) and indexes (int).
-func parsePath(key string) ([]any, error) {
+// Place returns properties with value at key, in a copy; "" as the key leaves them as they
+// are.
+func Place(properties map[string]any, key string, value any) (map[string]any, error) {
+	if key == "" {
+		return properties, nil
+	}
+	path, err := ParsePath(key)
+	if err != nil {
+		return nil, fmt.Errorf("parameterKey %q: %w", key, err)
+	}
+	var own map[string]any
+	if err := convert(properties, &own); err != nil {
+		return nil, err
+	}
+	placed, err := place(own, path, value)
+	if err != nil {
+		return nil, fmt.Errorf("parameterKey %q: %w", key, err)
+	}
+	out, ok := placed.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("parameterKey %q: properties are an object, not a list", key)
+	}
+	return out, nil
+}
+
+// ParsePath splits `a.b["c.d"][0]` into names (string) and indexes (int).
+func ParsePath(key string) ([]any, error) {
 	var path []any
 	for rest := key; rest != ""; {
 		m := segment.FindStringSubmatch(rest)

@@ -136,6 +136,15 @@ func decode(path string, value, into any) []string {
 	return nil
 }
 
+// Decode fills into, a pointer, from properties as a document holds them. The error names
+// every field that does not fit, below path. Fields that into does not have are ignored.
+func Decode(path string, properties map[string]any, into any) error {
+	if errs := decode(path, properties, into); len(errs) > 0 {
+		return errors.New(strings.Join(errs, "; "))
+	}
+	return nil
+}
+
 // convert goes through JSON the way the API server does: field names match exactly and
 // whole numbers stay whole, however large.
 func convert(from, into any) error {

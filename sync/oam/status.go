@@ -88,6 +88,24 @@ type WorkflowStatus struct {
 	Steps       []StepStatus  `json:"steps,omitempty"`
 	StartTime   *metav1.Time  `json:"startTime,omitempty"`
 	EndTime     *metav1.Time  `json:"endTime,omitempty"`
+
+	// Backend is where outputs and what steps have done are kept, once there is any.
+	Backend *Backend `json:"contextBackend,omitempty"`
+	// Run tells runs of one revision apart, when there was more than one. Ours.
+	Run string `json:"run,omitempty"`
+	// Request is the id of the last request of a person that was dealt with, and Refused
+	// why it could not be fulfilled. Ours, not KubeVela's.
+	Request string `json:"request,omitempty"`
+	Refused string `json:"refused,omitempty"`
+}
+
+// Backend names the ConfigMap with the data of a run.
+type Backend struct {
+	APIVersion      string `json:"apiVersion"`
+	Kind            string `json:"kind"`
+	Namespace       string `json:"namespace"`
+	Name            string `json:"name"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // StepPhase is the state of one step.
@@ -119,7 +137,7 @@ type StepStatus struct {
 // AppliedResource names one object that the Application applied.
 type AppliedResource struct {
 	Cluster    string `json:"cluster,omitempty"`
-	Creator    string `json:"creator,omitempty"` // "workflow"
+	Creator    string `json:"creator,omitempty"` // "workflow", "policy", or "step" for what a step made itself
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Namespace  string `json:"namespace,omitempty"`
@@ -131,6 +149,8 @@ type Revision struct {
 	Name string `json:"name"`
 	N    int64  `json:"revision"`
 	Hash string `json:"revisionHash"`
+	// PublishVersion is the value of [AnnotationPublishVersion] it was made for.
+	PublishVersion string `json:"publishVersion,omitempty"`
 }
 
 // Source is the state of one component's Git source.

@@ -7,6 +7,12 @@ import (
 	"strings"
 )
 
+// Defined says whether there is a definition of a type.
+func (r *Renderer) Defined(kind Kind, namespace, name string) bool {
+	_, ok := r.definition(kind, namespace, name)
+	return ok
+}
+
 // usable finds a type that can be used, or says why there is none: with the nearest known
 // name, or with what a pinned name would need.
 func (r *Renderer) usable(kind Kind, namespace, given string) (*Definition, error) {

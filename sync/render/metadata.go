@@ -25,7 +25,7 @@ func mark(o Object, c oam.Component, rc Context) {
 	labels := passedOn(rc.AppLabels, rc.AppAnnotations[filterLabels], isOurLabel)
 	maps.Copy(labels, o.GetLabels())
 	maps.Copy(labels, map[string]string{
-		oam.LabelName: rc.AppName, oam.LabelNamespace: rc.Namespace, oam.LabelComponent: c.Name,
+		oam.LabelName: rc.AppName, oam.LabelNamespace: rc.home(), oam.LabelComponent: c.Name,
 		oam.LabelRevision: rc.AppRevision, oam.LabelResourceType: o.Role,
 	})
 	if o.Role == oam.ResourceWorkload {
@@ -103,7 +103,7 @@ func (r *Renderer) own(o Object, rc Context, src *Source) {
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	labels[oam.LabelSource] = rc.Namespace + "." + rc.AppName
+	labels[oam.LabelSource] = rc.home() + "." + rc.AppName
 	setManagedBy(labels)
 	o.SetLabels(labels)
 }

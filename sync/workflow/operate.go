@@ -11,20 +11,37 @@ import (
 
 var errFinished = errors.New("the workflow has finished")
 
-// Suspend holds a run: nothing starts and no clock counts until [Resume].
-func Suspend(p Plan, st *oam.WorkflowStatus, now time.Time) error {
+// Suspend holds a run: nothing starts and no clock counts until [Resume]. With a step,
+// only that one is held, which must be running.
+func Suspend(p Plan, st *oam.WorkflowStatus, step string, now time.Time) error {
 	switch {
 	case st.Finished:
 		return errFinished
-	case st.Suspend:
+	case st.Suspend && step == "":
 		return errors.New("the workflow is suspended already")
 	}
 	r := newRun(p, st, now)
+	if step != "" {
+		return r.suspendStep(step)
+	}
 	r.held = true
 	for _, n := range r.nodes {
 		if s := r.state(n); s != nil && s.Phase == oam.StepRunning {
 			r.put(n, Observation{oam.StepSuspending, s.Reason, s.Message})
 		}
+	}
+	r.settle()
+	return nil
+}
+
+func (r *run) suspendStep(step string) error {
+	switch n := r.byName[step]; {
+	case n == nil:
+		return fmt.Errorf("the workflow has no step %q", step)
+	case r.phase(step) != oam.StepRunning || n.Type == oam.TypeStepGroup:
+		return fmt.Errorf("step %q is not running", step)
+	default:
+		r.put(n, Observation{oam.StepSuspending, ReasonSuspend, r.state(n).Message})
 	}
 	r.settle()
 	return nil

@@ -233,7 +233,7 @@ func TestSuspendByHand(t *testing.T) {
 	r.see("a", oam.StepRunning, workflow.ReasonWait, "wait healthy")
 	r.see("b", oam.StepRunning, workflow.ReasonWait)
 	r.see("x", oam.StepRunning, workflow.ReasonWait)
-	r.must(workflow.Suspend(r.plan, r.st, r.now))
+	r.must(workflow.Suspend(r.plan, r.st, "", r.now))
 	r.wantNext("")
 	r.wantStates("suspending: a=suspending/Wait b=suspending/Wait g=suspending[x=suspending/Wait] c=pending")
 
@@ -260,7 +260,7 @@ func TestSuspendBeforeAnythingRan(t *testing.T) {
 	t.Parallel()
 	r := begin(t, steps("\n\t\t- {name: a, type: job}\n"))
 	r.store()
-	r.must(workflow.Suspend(r.plan, r.st, r.now))
+	r.must(workflow.Suspend(r.plan, r.st, "", r.now))
 	r.wantNext("")
 	if r.see("a", oam.StepSucceeded) {
 		t.Error("a step ran in a suspended run")
@@ -279,7 +279,7 @@ func TestNothingBeginsInASuspendedRun(t *testing.T) {
 		- {name: b, type: job, dependsOn: [a], if: "false"}
 `))
 	r.see("a", oam.StepRunning, workflow.ReasonWait)
-	r.must(workflow.Suspend(r.plan, r.st, r.now))
+	r.must(workflow.Suspend(r.plan, r.st, "", r.now))
 	r.done("a")
 	r.wantNext("")
 	r.wantStates("suspending: a=succeeded gate=pending g=pending b=pending")
@@ -292,7 +292,7 @@ func TestResumeRestartsTheClockOfAGroup(t *testing.T) {
 `
 	r := begin(t, steps(strings.Replace(spec, ", {name: gate, type: suspend}", "", 1)))
 	r.see("x", oam.StepRunning, workflow.ReasonWait)
-	r.must(workflow.Suspend(r.plan, r.st, r.now))
+	r.must(workflow.Suspend(r.plan, r.st, "", r.now))
 	r.now = noon.Add(time.Hour)
 	r.must(workflow.Resume(r.plan, r.st, "", r.now))
 	r.wantNext("x")
@@ -317,7 +317,7 @@ func TestOperationsOfOtherClients(t *testing.T) {
 		- {name: c, type: job, dependsOn: [a]}
 `))
 	r.see("a", oam.StepRunning, workflow.ReasonWait)
-	r.must(workflow.Suspend(r.plan, r.st, r.now))
+	r.must(workflow.Suspend(r.plan, r.st, "", r.now))
 	r.st.Suspend = false
 	r.wantNext("a b")
 	r.wantStates("executing: a=running/Wait c=pending")
@@ -365,9 +365,6 @@ func TestTerminate(t *testing.T) {
 	}
 	if r.see("b", oam.StepSucceeded) {
 		t.Error("a late observation changed a terminated run")
-	}
-	if got := workflow.Dispatched(workflow.Plan{Steps: []oam.Step{{Name: "c", Type: "apply-component"}}}, r.st); got != nil {
-		t.Errorf("a step that was only waiting counts as dispatched: %v", got)
 	}
 }
 
@@ -443,7 +440,7 @@ func TestOperationsRefuse(t *testing.T) {
 	suspended := func() *oam.WorkflowStatus {
 		st := running()
 		workflow.Observe(p, st, p.Steps[0], workflow.Observation{Phase: oam.StepRunning}, noon)
-		if err := workflow.Suspend(p, st, noon); err != nil {
+		if err := workflow.Suspend(p, st, "", noon); err != nil {
 			t.Fatal(err)
 		}
 		return st
@@ -460,8 +457,8 @@ func TestOperationsRefuse(t *testing.T) {
 		err  error
 		want string
 	}{
-		{"suspend twice", workflow.Suspend(p, suspended(), noon), "the workflow is suspended already"},
-		{"suspend finished", workflow.Suspend(p, finished(), noon), "the workflow has finished"},
+		{"suspend twice", workflow.Suspend(p, suspended(), "", noon), "the workflow is suspended already"},
+		{"suspend finished", workflow.Suspend(p, finished(), "", noon), "the workflow has finished"},
 		{"resume running", workflow.Resume(p, running(), "", noon), "the workflow is not suspended"},
 		{"resume finished", workflow.Resume(p, finished(), "", noon), "the workflow has finished"},
 		{"resume unknown step", workflow.Resume(p, suspended(), "x", noon), `the workflow has no step "x"`},

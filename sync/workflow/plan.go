@@ -40,6 +40,10 @@ type StepState struct {
 	Terminate          bool `json:"terminate"`
 }
 
+// typeRefObjects is the component type whose objects exist already: they are copied to
+// where a deploy step says.
+const typeRefObjects = "ref-objects"
+
 // typeDeploy is the step type of an implicit workflow over topology and override policies.
 const typeDeploy = "deploy"
 
@@ -95,8 +99,8 @@ func implicitSteps(spec oam.Spec) []oam.Step {
 	if len(steps) > 0 {
 		return steps
 	}
-	if len(overrides) > 0 {
-		return []oam.Step{{Name: "deploy", Type: typeDeploy, Properties: map[string]any{"policies": overrides}}}
+	if len(overrides) > 0 || slices.ContainsFunc(spec.Components, func(c oam.Component) bool { return c.Type == typeRefObjects }) {
+		return []oam.Step{{Name: "deploy", Type: typeDeploy, Properties: map[string]any{"policies": orEmpty(overrides)}}}
 	}
 	for _, c := range spec.Components {
 		steps = append(steps, oam.Step{
@@ -105,6 +109,8 @@ func implicitSteps(spec oam.Spec) []oam.Step {
 	}
 	return steps
 }
+
+func orEmpty(list []any) []any { return append([]any{}, list...) }
 
 // withComponents gives every apply-component step the dependsOn, inputs and outputs of
 // its component; a component that is depended on stands for the steps that apply it.

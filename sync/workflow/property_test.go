@@ -189,7 +189,7 @@ func TestNothingBreaksARun(t *testing.T) {
 			restarted := false
 			switch rnd.IntN(9) {
 			case 0:
-				_ = workflow.Suspend(p, st, now)
+				_ = workflow.Suspend(p, st, "", now)
 			case 1, 2:
 				_ = workflow.Resume(p, st, name, now)
 			case 3:

@@ -112,18 +112,39 @@ func Deadline(p Plan, st *oam.WorkflowStatus) time.Time {
 	return next
 }
 
-// Dispatched lists the components that some step of the run has begun to apply, in the
-// order of the plan.
-func Dispatched(p Plan, st *oam.WorkflowStatus) []string {
-	var out []string
-	r := newRun(p, st, time.Time{})
-	for _, n := range r.nodes {
-		name := Component(n.Step)
-		if n.Type == TypeApplyComponent && r.begun(n) && !slices.Contains(out, name) {
-			out = append(out, name)
+// State is the recorded state of a step; nil when it has none.
+func State(st *oam.WorkflowStatus, step string) *oam.StepStatus {
+	for i := range st.Steps {
+		s := &st.Steps[i]
+		if s.Name == step {
+			return s
+		}
+		for j := range s.SubSteps {
+			if s.SubSteps[j].Name == step {
+				return &s.SubSteps[j]
+			}
 		}
 	}
+	return nil
+}
+
+// All lists the steps of the plan in its order, a group before its sub-steps.
+func (p Plan) All() []oam.Step {
+	var out []oam.Step
+	for s := range everyStep(p.Steps) {
+		out = append(out, *s)
+	}
 	return out
+}
+
+// Group is the name of the step group that holds a step, or "".
+func (p Plan) Group(step string) string {
+	for _, s := range p.Steps {
+		if slices.ContainsFunc(s.SubSteps, func(sub oam.Step) bool { return sub.Name == step }) {
+			return s.Name
+		}
+	}
+	return ""
 }
 
 // stepID is ten characters like KubeVela's, but the same for the same run and step.

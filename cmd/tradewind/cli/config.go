@@ -31,6 +31,7 @@ type Config struct {
 	Cluster ClusterConfig `yaml:"cluster"`
 	Worker  WorkerConfig  `yaml:"worker"`
 	Render  RenderConfig  `yaml:"render"`
+	Steps   StepsConfig   `yaml:"steps"`
 	Poll    PollConfig    `yaml:"poll"`
 	Log     LogConfig     `yaml:"log"`
 }
@@ -142,6 +143,13 @@ type RenderConfig struct {
 	Timeout time.Duration `yaml:"timeout"`
 	// MemoryMiB bounds what one process may hold.
 	MemoryMiB int `yaml:"memoryMiB"`
+}
+
+// StepsConfig is what workflow steps may reach: requests, webhooks, notifications, mail.
+type StepsConfig struct {
+	// AllowedHosts are hosts (host or host:port) that may resolve to private or
+	// loopback addresses.
+	AllowedHosts []string `yaml:"allowedHosts"`
 }
 
 // PollConfig is the safety net behind the webhooks.

@@ -12,7 +12,6 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/render"
-	"github.com/tradewind-dev/tradewind/sync/workflow"
 )
 
 // previewed is an Application rendered for a cluster, and what the cluster would make of
@@ -71,7 +70,7 @@ func newPreviewer(ctx context.Context, c cluster, tree string, allowed []string)
 
 // application renders one and asks the cluster about each of its objects.
 func (p *previewer) application(ctx context.Context, app *oam.Application) (*previewed, error) {
-	if _, err := workflow.NewPlan(app); err != nil {
+	if err := checkPlan(p.render, app); err != nil {
 		return nil, fmt.Errorf("rendering %s/%s: %w", app.Namespace, app.Name, err)
 	}
 	revision := oam.Revision{Name: app.Name + "-v1", N: 1}

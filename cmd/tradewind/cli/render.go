@@ -164,8 +164,23 @@ type renderedApp struct {
 	components []*render.Component
 }
 
+// checkPlan says what is wrong with the workflow of app, the types of its steps included.
+func checkPlan(r *render.Renderer, app *oam.Application) error {
+	types := []string{workflow.TypeApplyComponent, "deploy"}
+	if w := app.Spec.Workflow; w != nil {
+		for _, step := range (workflow.Plan{Steps: w.Steps}).All() {
+			if _, err := r.StepDefinition(app.Namespace, step.Type); err != nil {
+				return fmt.Errorf("workflow step %q: %w", step.Name, err)
+			}
+			types = append(types, step.Type)
+		}
+	}
+	_, err := workflow.NewPlan(app, types...)
+	return err
+}
+
 func renderApp(ctx context.Context, r *render.Renderer, app *oam.Application, v render.Version, tree fs.FS) (*renderedApp, error) {
-	if _, err := workflow.NewPlan(app); err != nil {
+	if err := checkPlan(r, app); err != nil {
 		return nil, fmt.Errorf("rendering %s/%s: %w", app.Namespace, app.Name, err)
 	}
 	rc := render.Context{

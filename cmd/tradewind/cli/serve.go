@@ -21,6 +21,7 @@ import (
 	records "github.com/tradewind-dev/tradewind/services/status"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/outbound"
 	"github.com/tradewind-dev/tradewind/sync/render"
 	"github.com/tradewind-dev/tradewind/sync/render/pool"
 )
@@ -143,7 +144,8 @@ func (s *server) newWorker() error {
 	types.Elsewhere = processes
 	s.worker = &worker{cluster: cluster, mirrors: mirrors, processes: processes, reconciler: reconcile.New(reconcile.Config{
 		Cluster: cluster, Mirrors: mirrors, Catalog: catalog, Renderer: render.New(types),
-		Queue: reconcileQueue{s.queue}, Logger: s.log, Registerer: s.registry,
+		Queue: reconcileQueue{s.queue}, Outside: outbound.New(outbound.Config{AllowedHosts: s.cfg.Steps.AllowedHosts}),
+		Logger: s.log, Registerer: s.registry,
 	})}
 	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
 	return nil

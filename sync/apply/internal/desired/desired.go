@@ -103,9 +103,12 @@ func (o *Object) BodyIfAbsent() ([]byte, error) {
 
 // IsIn says whether live has everything that is wanted.
 func (o *Object) IsIn(live *unstructured.Unstructured) bool {
+	return comparisonFor(live).contains("", live.Object, o.withoutRevision())
+}
+
+func comparisonFor(live *unstructured.Unstructured) comparison {
 	group, _, _ := strings.Cut(live.GetAPIVersion(), "/")
-	c := comparison{builtin: !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io")}
-	return c.contains("", live.Object, o.withoutRevision())
+	return comparison{builtin: !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io")}
 }
 
 // Form is how live has what is wanted: the server writes some values in another form, and

@@ -1,0 +1,141 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/oam"
+	"github.com/tradewind-dev/tradewind/sync/render"
+)
+
+// renderedMemo is a rendered component and what it was rendered from.
+type renderedMemo struct {
+	hash  string      // of the component and its context
+	reads git.ReadSet // of its tree; nil when it has none
+	out   *render.Component
+}
+
+// context is what templates see around a part.
+func (x *run) context(p *part) render.Context {
+	rc := render.Context{
+		AppName: x.app.Name, Namespace: x.app.Namespace, AppNamespace: x.app.Namespace,
+		AppRevision: x.revision.Name, AppRevisionNum: x.revision.N,
+		AppLabels: x.app.Labels, AppAnnotations: x.app.Annotations, Components: x.app.Spec.Components,
+		PublishVersion: x.app.Annotations[oam.AnnotationPublishVersion], WorkflowName: x.app.Name,
+	}
+	if p != nil {
+		rc.Namespace, rc.ReplicaKey = cmp.Or(p.Namespace, x.app.Namespace), p.ReplicaKey
+	}
+	if v, err := x.cluster.Version(); err == nil {
+		rc.ClusterVersion = render.Version(v)
+	}
+	return rc
+}
+
+// render fetches and renders every part whose inputs are there; what it knows unchanged it
+// does not render again.
+func (x *run) render(ctx context.Context) error {
+	requested := x.app.Annotations[oam.AnnotationRequestedAt]
+	x.fresh = requested != x.memo.requested || x.job.Cause == events.CauseReplay
+	before := x.status.Sources
+	x.status.Sources = nil
+	known := map[string]bool{}
+	for _, p := range x.parts {
+		known[x.memoKey(p)] = true
+		if x.missing(p) != "" {
+			continue
+		}
+		if err := x.renderPart(ctx, p); err != nil {
+			x.status.Sources = before
+			return err
+		}
+	}
+	maps.DeleteFunc(x.memo.rendered, func(key string, _ renderedMemo) bool { return !known[key] })
+	if len(x.status.Sources) > 0 {
+		x.good(oam.ConditionFetched)
+	}
+	x.moved = !slices.Equal(before, x.status.Sources)
+	x.memo.requested = requested
+	if err := x.renderPolicies(ctx); err != nil {
+		return err
+	}
+	x.good(oam.ConditionRender)
+	return nil
+}
+
+// missing is the first input of a part that has no value yet, or "".
+func (x *run) missing(p *part) string {
+	for _, in := range p.inputs {
+		if _, ok := x.plan.Values[in.From]; !ok {
+			return in.From
+		}
+	}
+	return ""
+}
+
+func (x *run) memoKey(p *part) string { return p.step + "/" + p.id(x.app.Namespace) }
+
+func (x *run) renderPart(ctx context.Context, p *part) error {
+	p.spec = p.Component
+	for _, in := range p.inputs {
+		var err error
+		if p.spec, err = p.spec.WithInput(in, x.plan.Values[in.From]); err != nil {
+			return x.renderProblem(fmt.Errorf("component %q: %w", p.Name, err))
+		}
+	}
+	var err error
+	if p.source, err = render.SourceOf(p.spec); err != nil {
+		return x.renderProblem(err)
+	}
+	var tree *git.Tree
+	if p.source != nil {
+		if tree, err = x.tree(ctx, x.app.Namespace, p.source, x.fresh); err != nil {
+			return fetchProblem(err)
+		}
+		x.sourceAt(p, tree.Commit())
+	}
+	p.rendered, err = x.renderOne(ctx, p, tree)
+	if err != nil {
+		return x.renderProblem(err)
+	}
+	return nil
+}
+
+// sourceAt notes which commit a component is rendered from.
+func (x *run) sourceAt(p *part, commit git.Commit) {
+	x.commit = cmp.Or(x.commit, string(commit))
+	source := oam.Source{Component: p.Name, URL: p.source.URL, Ref: refOf(p.source).String(), Commit: string(commit)}
+	if !slices.Contains(x.status.Sources, source) {
+		x.status.Sources = append(x.status.Sources, source)
+	}
+}
+
+func (x *run) renderOne(ctx context.Context, p *part, tree *git.Tree) (*render.Component, error) {
+	rc := x.context(p)
+	known, ok := x.memo.rendered[x.memoKey(p)]
+	hash := oam.SpecHash(oam.Spec{Components: append([]oam.Component{p.spec}, rc.Components...)}) +
+		x.renderer.Fingerprint(x.app.Namespace, p.spec) +
+		fmt.Sprint(rc.AppRevision, rc.Namespace, rc.ReplicaKey, rc.PublishVersion, rc.AppLabels, rc.AppAnnotations, rc.ClusterVersion)
+	if ok && known.hash == hash && (tree == nil || known.reads.Unchanged(tree)) {
+		return known.out, nil
+	}
+	next := renderedMemo{hash: hash}
+	var err error
+	if tree == nil {
+		next.out, err = x.renderer.Component(ctx, p.spec, rc, nil)
+	} else {
+		reads := git.Trace(tree)
+		next.out, err = x.renderer.Component(ctx, p.spec, rc, reads.FS())
+		next.reads = reads.Set()
+	}
+	if err != nil {
+		return nil, err
+	}
+	x.memo.rendered[x.memoKey(p)] = next
+	return next.out, nil
+}
