@@ -86,7 +86,7 @@ type Config struct {
 	Author git.Person
 	// Window is for how long images are gathered: a branch that was quiet gets its commit
 	// at once, while commits follow each other one is made when nothing more came for
-	// this long. Default 100 ms.
+	// twice this, then four times, at most 2 s. Default 100 ms.
 	Window time.Duration
 
 	Logger     *slog.Logger
@@ -115,6 +115,7 @@ type Bumper struct {
 type branch struct {
 	pushed  git.Commit // the last commit of ours
 	at      time.Time  // when it was pushed
+	inBurst int        // commits that followed each other
 	scanned map[string]scanned
 }
 

@@ -46,7 +46,9 @@ func (b *Bumper) attempt(ctx context.Context, job Job, src git.Source, group []*
 		}
 	}
 	b.mu.Lock()
-	b.branches[job.Key].pushed, b.branches[job.Key].at = pushed.Commit(), b.now()
+	now := b.branches[job.Key]
+	now.pushed, now.at = pushed.Commit(), b.now()
+	now.inBurst++
 	b.mu.Unlock()
 	if !job.Time.IsZero() && job.Cause == events.CauseImage {
 		b.metrics.duration.WithLabelValues(committed).Observe(b.now().Sub(job.Time).Seconds())

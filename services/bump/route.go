@@ -162,25 +162,23 @@ func triggers(keys map[events.Key]bool, ev events.Event, cause events.Cause) []e
 	return out
 }
 
-// gather waits until the images of a burst are announced. It holds a slot of the worker
-// meanwhile, but not for long; a branch that was quiet does not wait at all, unless a
-// component asks for it.
+// A burst is commits that follow each other within this time; maxWindow bounds how long
+// one waits for the others.
+const (
+	burst     = 5 * time.Second
+	maxWindow = 2 * time.Second
+)
+
+// gather waits until the images of a burst are announced, the longer the more commits
+// there were already. It holds a slot of the worker meanwhile, but not for long; a branch
+// that was quiet does not wait at all, unless a component asks for it.
 func (b *Bumper) gather(ctx context.Context, key events.Key, policies []*policy) {
-	const burst, most = 5 * time.Second, 2 * time.Second
-	last, window, asked := b.branch(key), b.cfg.Window, false
-	for _, p := range policies {
-		if p.auto != nil && p.auto.BatchWindow != nil {
-			window, asked = max(*p.auto.BatchWindow, window), true
-		}
-	}
-	b.mu.Lock()
-	quiet := !asked && b.now().Sub(last.at) > burst
-	b.mu.Unlock()
-	if quiet || window <= 0 {
+	window := b.window(key, policies)
+	if window <= 0 {
 		return
 	}
 	began, heard := b.now(), b.heard(ctx, policies)
-	for b.now().Sub(began) < max(most, window) {
+	for b.now().Sub(began) < max(maxWindow, window) {
 		select {
 		case <-ctx.Done():
 			return
@@ -192,6 +190,24 @@ func (b *Bumper) gather(ctx context.Context, key events.Key, policies []*policy)
 		}
 		heard = now
 	}
+}
+
+// window is for how long nothing must be announced before the next commit.
+func (b *Bumper) window(key events.Key, policies []*policy) time.Duration {
+	var asked time.Duration
+	for _, p := range policies {
+		if p.auto != nil && p.auto.BatchWindow != nil {
+			asked = max(asked, *p.auto.BatchWindow)
+		}
+	}
+	last := b.branch(key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.now().Sub(last.at) > burst {
+		last.inBurst = 0
+		return asked
+	}
+	return max(asked, min(b.cfg.Window<<min(last.inBurst, 8), maxWindow))
 }
 
 // heard is a number that changes when an image is announced.
