@@ -85,3 +85,67 @@ func TestDistributionIsNeverBlocked(t *testing.T) {
 		t.Errorf("wrong secret: answered %d", r.status)
 	}
 }
+
+// What strangers and broken configurations post to the senders that prove themselves with
+// a secret in clear.
+func TestTokenSendersRefuse(t *testing.T) {
+	t.Parallel()
+	gitlab, harbor := githubReceiver(), distributionReceiver()
+	gitlab.ID, gitlab.Sender, gitlab.Name = "acme-gitlab", "gitlab", "gitlab"
+	harbor.ID, harbor.Sender, harbor.Name = "acme-harbor", "harbor", "harbor"
+	hub := distributionReceiver()
+	hub.ID, hub.Sender, hub.Name, hub.Secrets, hub.Unsigned = "0f3a9c1d5e7b2846a0c4e8f1b3d59762", "dockerhub", "hub", nil, true
+	hub.Scope = []string{"docker.io/acme/*"}
+	w := newWorld(t, func(c *HooksConfig) {
+		c.Receivers = []Receiver{gitlab, harbor, distributionReceiver(), hub}
+		c.Limits.UnsignedPerMinute = 1000
+	})
+	for _, tt := range []struct {
+		name, path string
+		header     http.Header
+		body       string
+		want       int
+	}{
+		{"gitlab without a token", "gitlab/acme-gitlab", http.Header{}, `{}`, 401},
+		{"gitlab with another", "gitlab/acme-gitlab", http.Header{"X-Gitlab-Token": {"x"}}, `{}`, 401},
+		{"gitlab with two", "gitlab/acme-gitlab", http.Header{"X-Gitlab-Token": {testSecret, "x"}}, `{}`, 400},
+		{"gitlab with the token elsewhere", "gitlab/acme-gitlab?token=" + strings.ReplaceAll(testSecret, " ", "+"), http.Header{}, `{}`, 401},
+		{"gitlab, cut off", "gitlab/acme-gitlab", http.Header{"X-Gitlab-Token": {testSecret}}, `{"object_kind":"push"`, 400},
+		{"gitlab, compressed", "gitlab/acme-gitlab", http.Header{"X-Gitlab-Token": {testSecret}, "Content-Encoding": {"gzip"}}, `{}`, 415},
+		{"gitlab, a form", "gitlab/acme-gitlab", http.Header{"X-Gitlab-Token": {testSecret}, "Content-Type": {formType}}, `a=b`, 415},
+		{"gitlab, another event", "gitlab/acme-gitlab", http.Header{"X-Gitlab-Token": {testSecret}}, `{"object_kind":"note"}`, 200},
+		{"gitlab, another repository", "gitlab/acme-gitlab", http.Header{"X-Gitlab-Token": {testSecret}}, `{"object_kind":"push","ref":"refs/heads/main","project":{"git_http_url":"https://evil.example/a/b"}}`, 200},
+		{"harbor without a header", "harbor/acme-harbor", http.Header{}, `{}`, 401},
+		{"harbor, deep", "harbor/acme-harbor", http.Header{"Authorization": {testSecret}}, strings.Repeat(`{"type":`, 80), 400},
+		{"harbor, an image of others", "harbor/acme-harbor", http.Header{"Authorization": {testSecret}}, `{"type":"PUSH_ARTIFACT","event_data":{"resources":[{"resource_url":"evil.example/acme/app:v1","tag":"v1"}]}}`, 200},
+		{"distribution, large", "distribution/acme-images", bearer(), strings.Repeat(" ", 4<<20), 413},
+		{"dockerhub, no id", "dockerhub/acme", http.Header{}, `{}`, 404},
+		{"dockerhub, an image of others", "dockerhub/" + hub.ID, http.Header{}, `{"push_data":{"tag":"v1"},"repository":{"repo_name":"evil/app"}}`, 200},
+		{"dockerhub, a list", "dockerhub/" + hub.ID, http.Header{}, `[]`, 400},
+	} {
+		if tt.header.Get("Content-Type") == "" {
+			tt.header.Set("Content-Type", "application/json")
+		}
+		if r := w.post(t, "/hooks/"+tt.path, tt.header, tt.body); r.status != tt.want || strings.Contains(r.body, testSecret) {
+			t.Errorf("%s: answered %d %s, want %d", tt.name, r.status, r.body, tt.want)
+		}
+	}
+	if n := len(w.store.all()); n != 0 {
+		t.Errorf("%d events were stored", n)
+	}
+	if strings.Contains(w.log.String(), testSecret) || strings.Contains(w.log.String(), hub.ID) {
+		t.Error("a secret is in the log")
+	}
+	for path, body := range map[string]string{
+		"gitlab/acme-gitlab":  `{"object_kind":"push","ref":"refs/heads/main","project":{"git_http_url":"https://github.com/acme/config.git"}}`,
+		"harbor/acme-harbor":  `{"type":"PUSH_ARTIFACT","event_data":{"resources":[{"resource_url":"registry.example.com/acme/app:v1","tag":"v1"}]}}`,
+		"dockerhub/" + hub.ID: `{"push_data":{"tag":"v1"},"repository":{"repo_name":"acme/app"}}`,
+	} {
+		h := http.Header{"Content-Type": {"application/json"}, "X-Gitlab-Token": {testSecret}, "Authorization": {testSecret}}
+		if r := w.post(t, "/hooks/"+path, h, body); r.status != http.StatusAccepted {
+			t.Errorf("%s: a good one was answered %d %s", path, r.status, r.body)
+		}
+	}
+}
+
+const formType = "application/x-www-form-urlencoded"

@@ -240,6 +240,7 @@ func TestTroubleIsTold(t *testing.T) {
 		{"template", func(_ *world, a map[string]any) { a["commitMessage"] = "{{.Nope}}" }, "FailedCommit", "Nope", true},
 		{"suspended", func(_ *world, a map[string]any) { a["suspend"] = true }, "Suspended", "imageRepository is suspended", false},
 		{"bad policy", func(_ *world, a map[string]any) { a["policy"] = map[string]any{} }, "FailedScan", "policy", false},
+		{"pull request", func(_ *world, a map[string]any) { a["push"] = map[string]any{"branch": "images", "pullRequest": true} }, "FailedScan", "pullRequest is not supported", false},
 		{"no signing key", func(_ *world, a map[string]any) { a["signingKey"] = map[string]any{"secretRef": "nobody"} }, "FailedCommit", "secret default/nobody", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -247,6 +248,9 @@ func TestTroubleIsTold(t *testing.T) {
 			w := newWorld(t, gittest.Files{"a.yaml": marked("shop", shop, "1.0.0")})
 			w.tags.push(shop, "1.0.0", "1.1.0")
 			w.app("shop", shop, ".", func(a map[string]any) { tt.change(w, a) })
+			if tt.name == "pull request" { // another branch, another key
+				w.key = events.Key(strings.TrimSuffix(string(w.key), "main") + "images")
+			}
 			err := w.look(events.CauseManual)
 			if (err != nil) != tt.retry {
 				t.Errorf("verdict %v, want another try %t", err, tt.retry)
@@ -257,7 +261,7 @@ func TestTroubleIsTold(t *testing.T) {
 			if w.commits() != "1" {
 				t.Error("something was committed")
 			}
-			if w.queue.timer.IsZero() && tt.name != "bad policy" {
+			if w.queue.timer.IsZero() && tt.name != "bad policy" && tt.name != "pull request" {
 				t.Error("no further look is planned")
 			}
 		})
