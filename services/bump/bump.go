@@ -106,9 +106,8 @@ type Bumper struct {
 	images  *images
 	wakes   *wakes
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards branches and what is in them but for scanned
 	branches map[events.Key]*branch
-	writing  sync.Mutex // one status is read, changed and written at a time
 }
 
 // branch is what a worker remembers of one. It may be lost at any time.

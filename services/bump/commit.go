@@ -55,8 +55,12 @@ func (b *Bumper) attempt(ctx context.Context, job Job, src git.Source, group []*
 	}
 	b.log.Info("images committed", "repo", group[0].repo, "branch", e.Branch, "commit", string(pushed.Commit()), "event", job.Event,
 		"files", len(files), "cause", string(job.Cause))
-	return b.follow(ctx, group[0], on.Commit(), pushed.Commit())
+	group[0].pushed = &push{from: on.Commit(), to: pushed.Commit()}
+	return nil
 }
+
+// push is a move of the branch that was ours.
+type push struct{ from, to git.Commit }
 
 // head is what the commit goes on top of: the branch that is written to or, while that
 // does not exist yet, the one that is read.
@@ -70,13 +74,13 @@ func (b *Bumper) head(ctx context.Context, src git.Source, d *decision) (on *git
 }
 
 // follow announces our own push, as the webhook that may come will do later.
-func (b *Bumper) follow(ctx context.Context, d *decision, before, after git.Commit) error {
-	ref := "refs/heads/" + d.push
+func (b *Bumper) follow(ctx context.Context, d *decision) {
+	ref, after := "refs/heads/"+d.push, d.pushed.to
 	data, err := json.Marshal(events.SourcePushed{
-		Repos: []string{d.repo}, Ref: ref, Before: string(before), After: string(after), Pusher: b.cfg.Author.Name,
+		Repos: []string{d.repo}, Ref: ref, Before: string(d.pushed.from), After: string(after), Pusher: b.cfg.Author.Name,
 	})
 	if err != nil {
-		return err
+		panic(err) // texts always marshal
 	}
 	subject := events.SourceKey(d.repo, ref)
 	id := sha256.Sum256([]byte(subject + " " + string(after)))
@@ -87,7 +91,6 @@ func (b *Bumper) follow(ctx context.Context, d *decision, before, after git.Comm
 	if err != nil { // the webhook or the poll brings it
 		b.log.Warn("own push not announced", "repo", d.repo, "commit", string(after), "err", err)
 	}
-	return nil
 }
 
 const skipCI = "[skip ci]"

@@ -33,6 +33,7 @@ type decision struct {
 	held    bool
 	problem error // why what was chosen is not in Git
 	commit  git.Commit
+	pushed  *push // set for one decision of a commit
 }
 
 // acts reports whether the decision is to be carried out.
@@ -54,6 +55,14 @@ func (b *Bumper) Run(ctx context.Context, job Job) error {
 	var errs []error
 	for _, group := range groups(decisions) {
 		errs = append(errs, b.update(ctx, job, group))
+	}
+	// First what is written to Applications, then the news that makes others look at them:
+	// two writers of one status would only get into each other's way.
+	b.store(ctx, decisions)
+	for _, d := range decisions {
+		if d.pushed != nil {
+			b.follow(ctx, d)
+		}
 	}
 	b.tell(ctx, job, decisions)
 	errs = append(errs, b.wakeLater(ctx, job.Key, policies))

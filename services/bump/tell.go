@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tradewind-dev/tradewind/events"
@@ -84,26 +85,36 @@ func (d *decision) state(now time.Time) oam.Image {
 	return s
 }
 
-// tell writes statuses, and reports what is news.
+// tell counts, and reports what is news.
 func (b *Bumper) tell(ctx context.Context, job Job, decisions []*decision) {
-	byApp := map[events.Key][]*decision{}
 	for _, d := range decisions {
-		byApp[d.appKey()] = append(byApp[d.appKey()], d)
 		b.metrics.updates.WithLabelValues(d.result()).Inc()
 		b.report(ctx, job, d)
 	}
-	for _, group := range byApp {
-		if err := b.write(ctx, group); err != nil {
-			b.log.Warn("state of images not stored", "app", group[0].namespace+"/"+group[0].app, "err", err)
-		}
+}
+
+// store writes the states of all images, several Applications at a time.
+func (b *Bumper) store(ctx context.Context, decisions []*decision) {
+	byApp := map[events.Key][]*decision{}
+	for _, d := range decisions {
+		byApp[d.appKey()] = append(byApp[d.appKey()], d)
 	}
+	var writes errgroup.Group
+	writes.SetLimit(asked)
+	for _, group := range byApp {
+		writes.Go(func() error {
+			if err := b.write(ctx, group); err != nil {
+				b.log.Warn("state of images not stored", "app", group[0].namespace+"/"+group[0].app, "err", err)
+			}
+			return nil
+		})
+	}
+	_ = writes.Wait() // said above
 }
 
 // write replaces the entries of components that were decided, and drops those of
 // components that are gone.
 func (b *Bumper) write(ctx context.Context, group []*decision) error {
-	b.writing.Lock()
-	defer b.writing.Unlock()
 	app, found, _ := b.cfg.Cluster.Application(group[0].namespace, group[0].app)
 	if !found {
 		return nil
