@@ -295,15 +295,7 @@ func (c Config) Validate() error {
 	if c.Git.Timeout < time.Second || c.Git.Timeout > 30*time.Minute {
 		bad("git.timeout", "%s: want 1s to 30m", c.Git.Timeout)
 	}
-	if c.Images.BatchWindow < time.Millisecond || c.Images.BatchWindow > time.Minute {
-		bad("images.batchWindow", "%s: want 1ms to 1m", c.Images.BatchWindow)
-	}
-	if !isPerson(c.Images.AuthorName) {
-		bad("images.authorName", "%q: want a text without < and >", c.Images.AuthorName)
-	}
-	if !isPerson(c.Images.AuthorEmail) {
-		bad("images.authorEmail", "%q: want an address without < and >", c.Images.AuthorEmail)
-	}
+	c.Images.validate(bad)
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
 	default:
@@ -318,6 +310,18 @@ func (c Config) Validate() error {
 		return nil
 	}
 	return usageErrorf("configuration: %w", errors.Join(errs...))
+}
+
+func (c ImagesConfig) validate(bad func(key, format string, args ...any)) {
+	if c.BatchWindow < time.Millisecond || c.BatchWindow > time.Minute {
+		bad("images.batchWindow", "%s: want 1ms to 1m", c.BatchWindow)
+	}
+	if !isPerson(c.AuthorName) {
+		bad("images.authorName", "%q: want a text without < and >", c.AuthorName)
+	}
+	if !isPerson(c.AuthorEmail) {
+		bad("images.authorEmail", "%q: want an address without < and >", c.AuthorEmail)
+	}
 }
 
 // isPerson is what Git takes as a name or an address.
