@@ -307,6 +307,7 @@ func TestRoute(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gittest.Files{"a.yaml": "x"})
 	w.app("shop", shop, ".", nil)
+	w.images.of(shop + " ")
 	image := func(tag string) events.Event {
 		return events.Event{ID: "1", Type: events.TypeArtifactPublished, Source: "/hooks/x/y", Data: fmt.Appendf(nil, `{"images":["x.example/y","`+shop+`"],"tag":%q}`, tag)}
 	}
@@ -331,5 +332,8 @@ func TestRoute(t *testing.T) {
 	w.OnApplication(app, nil)
 	if triggers, _ := w.Route(t.Context(), image("1.2.3")); len(triggers) != 0 {
 		t.Errorf("an Application that is gone: %v", triggers)
+	}
+	if len(w.images.known) != 0 {
+		t.Errorf("%d images are remembered for nobody", len(w.images.known))
 	}
 }

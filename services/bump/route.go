@@ -28,7 +28,20 @@ func (b *Bumper) OnApplication(before, after *oam.Application) {
 		before.Annotations[oam.AnnotationRequestedAt] != after.Annotations[oam.AnnotationRequestedAt]:
 		keys = b.index.set(events.AppKey(after.Namespace, after.Name), policiesOf(after))
 	}
+	if before != nil && len(keys) > 0 {
+		b.forget()
+	}
 	b.wakes.add(keys)
+}
+
+// forget drops what is remembered of images that no policy looks at any more.
+func (b *Bumper) forget() {
+	b.images.mu.Lock()
+	defer b.images.mu.Unlock()
+	maps.DeleteFunc(b.images.known, func(id string, _ *image) bool {
+		want, _, _ := strings.Cut(id, " ")
+		return len(b.index.ofImages([]string{want})) == 0
+	})
 }
 
 // wakes gathers keys that deserve a look until the queue has them.
