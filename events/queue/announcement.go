@@ -30,12 +30,25 @@ type announcementRecord struct {
 	Time   time.Time `json:"time"`
 }
 
+// announceFresh is longer than a registry takes to show what it announced.
+const announceFresh = 10 * time.Minute
+
 // Announced returns what was announced of an image ([events.ImageKey]) after a mark, in
-// order, and the mark to go on from; zero is the beginning. The last hundred of a week are
+// order, and the mark to go on from. Zero is for who is going to list the image anyway:
+// when nothing was announced lately, the past is left out. The last hundred of a week are
 // kept. They are recorded before the event's triggers, so a run that reads them knows of
 // every event behind it.
 func (q *Queue) Announced(ctx context.Context, imageKey string, after uint64) ([]Announcement, uint64, error) {
 	subject := layout.Image(imageKey)
+	if after == 0 {
+		msg, err := q.streams.Images.GetLastMsgForSubject(ctx, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, 0, nil
+		}
+		if err == nil && q.serverTime(time.Now()).Sub(msg.Time) > announceFresh {
+			return nil, msg.Sequence, nil
+		}
+	}
 	var out []Announcement
 	for {
 		msg, err := q.streams.Images.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(subject))
