@@ -91,6 +91,11 @@ func TestForgedTagChangesNothing(t *testing.T) {
 	if verdict, delay := events.Judge(err); verdict != events.Retry || delay != soon {
 		t.Errorf("a tag that is not there: %v, want another look soon", err)
 	}
+	// It does not keep a true one waiting.
+	w.announce(shop, "1.0.1")
+	if err := w.look(events.CauseImage); err == nil || w.image("shop").Current != "1.0.1" {
+		t.Errorf("beside a forged tag: %v, %+v", err, w.image("shop"))
+	}
 	w.now = func() time.Time { return time.Now().Add(time.Minute) }
 	w.must(events.CauseImage)
 	w.tags.asked()
@@ -98,8 +103,8 @@ func TestForgedTagChangesNothing(t *testing.T) {
 	if heads, _ := w.tags.asked(); heads != 0 {
 		t.Errorf("a forged tag is asked for %d times although it was given up", heads)
 	}
-	if w.commits() != "1" {
-		t.Error("a forged tag was committed")
+	if w.commits() != "2" || w.image("shop").Latest != "1.0.1" {
+		t.Errorf("%s commits, %+v", w.commits(), w.image("shop"))
 	}
 }
 

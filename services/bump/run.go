@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	randv2 "math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type decision struct {
 	choice marker.Choice
 	wait   string // why the policy is not asked, empty when it is
 	scan   error  // why there is no choice
+	soon   error  // why there may be another choice soon
 
 	markers int      // that name the policy
 	tags    []string // that stand there
@@ -41,7 +43,8 @@ func (d *decision) acts() bool { return d.wait == "" && d.scan == nil && !d.held
 
 const (
 	asked = 8 // policies that are decided at a time
-	races = 5 // lost before the queue's delays take over
+	races = 5 // lost before the branch is left to the others for a moment
+	busy  = time.Second
 )
 
 // Run takes one look at one branch. Its error is a verdict for the queue.
@@ -76,7 +79,7 @@ func verdict(decisions []*decision, err error) error {
 	for _, d := range decisions {
 		problem, ok := errors.AsType[*registry.Error](d.scan)
 		switch {
-		case errors.Is(d.scan, errNotYet):
+		case d.soon != nil:
 			after = max(after, soon)
 		case ok && problem.Retriable():
 			after = max(after, problem.RetryAfter)
@@ -88,6 +91,8 @@ func verdict(decisions []*decision, err error) error {
 	switch {
 	case after > 0 && err == nil:
 		return events.RetryAfter(after, errNotYet)
+	case errors.Is(err, git.ErrMoved): // a busy branch is no trouble that grows
+		return events.RetryAfter(max(after, busy/2+randv2.N(busy)), err)
 	case after > 0:
 		return events.RetryAfter(after, err)
 	}
@@ -124,6 +129,9 @@ func (b *Bumper) decide(ctx context.Context, policies []*policy, job Job) []*dec
 
 func (b *Bumper) choose(ctx context.Context, d *decision, job Job) error {
 	i, err := b.refresh(ctx, d.policy, job)
+	if errors.Is(err, errNotYet) { // the others are there
+		d.soon, err = err, nil
+	}
 	if err != nil {
 		return err
 	}

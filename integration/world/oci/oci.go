@@ -11,8 +11,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -112,9 +116,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.counts[kind]++
 	fault := s.fault
 	s.mu.Unlock()
-	if fault == "" || !misbehave(w, r, fault, list) {
+	switch {
+	case fault != "" && misbehave(w, r, fault, list):
+	case list:
+		s.page(w, r)
+	default:
 		s.images.ServeHTTP(w, r)
 	}
+}
+
+// page answers a listing and says where it goes on, which the library's registry leaves
+// out although it cuts listings.
+func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	answer := httptest.NewRecorder()
+	s.images.ServeHTTP(answer, r)
+	var list struct{ Tags []string }
+	n, err := strconv.Atoi(r.URL.Query().Get("n"))
+	if err == nil && json.Unmarshal(answer.Body.Bytes(), &list) == nil && n > 0 && len(list.Tags) == n {
+		last := url.Values{"n": {strconv.Itoa(n)}, "last": {list.Tags[n-1]}}
+		w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", r.URL.Path, last.Encode()))
+	}
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes())
 }
 
 // Push makes an image up and pushes it as repo:tag; quietly announces nothing.
