@@ -7,12 +7,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/registry/commitmessage"
-	"github.com/tradewind-dev/tradewind/registry/marker"
 	"github.com/tradewind-dev/tradewind/sync/git"
 )
 
@@ -162,7 +160,3 @@ func first(list []string) string {
 
 // previous is what stood there before the changes.
 func (d *decision) previous() string { return first(d.tags) }
-
-func markerName(d *decision) string {
-	return fmt.Sprintf("%s:%s", d.namespace, marker.Ref{Namespace: d.namespace, Name: d.component}.Name)
-}

@@ -207,7 +207,7 @@ func (w *editor) blame(ref marker.Ref, err error) {
 
 // unmarked says that nothing names the policy.
 func (d *decision) unmarked() string {
-	return fmt.Sprintf("no marker below %s names it: write # {%s: %q} behind the image", cleaned(d.path), marker.Key, markerName(d))
+	return fmt.Sprintf("no marker below %s names it: write # {%s: %q} behind the image", cleaned(d.path), marker.Key, marker.Ref{Namespace: d.namespace, Name: d.component}.String())
 }
 
 func cleaned(path string) string {

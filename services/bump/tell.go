@@ -41,7 +41,7 @@ func (d *decision) result() string {
 	return unchanged
 }
 
-// reason and message say why Git does not have the latest.
+// why says why Git does not have the latest, in a word and in a sentence.
 func (d *decision) why() (reason, message string) {
 	text := func(err error) string {
 		message := err.Error()

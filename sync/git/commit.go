@@ -54,7 +54,7 @@ func (m *Mirrors) Commit(ctx context.Context, src Source, on *Tree, e Edit) (*Tr
 		return nil, err
 	}
 	if err := (Ref{Branch: e.Branch}).Validate(); err != nil || e.Branch == "" {
-		return nil, newError("pushing", src, mi.name, cmpErr(err, &refsError{"there is no branch to push to", "name one under git.branch"}))
+		return nil, newError("pushing", src, mi.name, firstErr(err, &refsError{"there is no branch to push to", "name one under git.branch"}))
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
@@ -70,7 +70,7 @@ func (m *Mirrors) Commit(ctx context.Context, src Source, on *Tree, e Edit) (*Tr
 	return t, nil
 }
 
-func cmpErr(err, otherwise error) error {
+func firstErr(err, otherwise error) error {
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (v *visit) push(ctx context.Context, store *objects.Store, from Commit, to 
 	// break after it was moved.
 	refs, listErr := v.list(ctx)
 	if listErr != nil {
-		return cmpErr(err, listErr)
+		return firstErr(err, listErr)
 	}
 	now, found := refs.byName[to.Ref]
 	switch {
