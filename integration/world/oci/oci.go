@@ -11,11 +11,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,19 +124,35 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // page answers a listing and says where it goes on, which the library's registry leaves
-// out although it cuts listings.
+// out although it cuts listings. It is asked for one tag more, to know whether there is one.
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	answer := httptest.NewRecorder()
-	s.images.ServeHTTP(answer, r)
-	var list struct{ Tags []string }
 	n, err := strconv.Atoi(r.URL.Query().Get("n"))
-	if err == nil && json.Unmarshal(answer.Body.Bytes(), &list) == nil && n > 0 && len(list.Tags) == n {
-		last := url.Values{"n": {strconv.Itoa(n)}, "last": {list.Tags[n-1]}}
-		w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", r.URL.Path, last.Encode()))
+	if err != nil || n <= 0 {
+		s.images.ServeHTTP(w, r)
+		return
 	}
-	maps.Copy(w.Header(), answer.Header())
-	w.WriteHeader(answer.Code)
-	_, _ = w.Write(answer.Body.Bytes())
+	more, query := r.Clone(r.Context()), r.URL.Query()
+	query.Set("n", strconv.Itoa(n+1))
+	more.URL.RawQuery = query.Encode()
+	answer := httptest.NewRecorder()
+	s.images.ServeHTTP(answer, more)
+	var list struct {
+		Name string   `json:"name"`
+		Tags []string `json:"tags"`
+	}
+	if answer.Code != http.StatusOK || json.Unmarshal(answer.Body.Bytes(), &list) != nil {
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+		return
+	}
+	if len(list.Tags) > n {
+		list.Tags = list.Tags[:n]
+		query.Set("n", strconv.Itoa(n))
+		query.Set("last", list.Tags[n-1])
+		w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", r.URL.Path, query.Encode()))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(list)
 }
 
 // Push makes an image up and pushes it as repo:tag; quietly announces nothing.
