@@ -81,7 +81,7 @@ var errNotYet = errors.New("the registry does not have an announced tag yet")
 // refresh brings the tags of p's image up to date: by asking for those that were
 // announced, or by a listing when one is due.
 func (b *Bumper) refresh(ctx context.Context, p *policy, job Job) (*image, error) {
-	keys, _, err := b.secrets.keychain(ctx, p)
+	keys, err := b.secrets.keychain(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +184,7 @@ func (b *Bumper) digest(ctx context.Context, p *policy, i *image, tag string) (s
 	if d := i.digests[tag]; d != "" {
 		return d, nil
 	}
-	keys, _, err := b.secrets.keychain(ctx, p)
+	keys, err := b.secrets.keychain(ctx, p)
 	if err != nil {
 		return "", err
 	}

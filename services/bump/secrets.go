@@ -2,8 +2,6 @@ package bump
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"sync"
@@ -74,22 +72,21 @@ func (s *secrets) source(ctx context.Context, p *policy) (git.Source, error) {
 	return out, nil
 }
 
-// keychain is the credential for the registry, and what tells it from others.
-func (s *secrets) keychain(ctx context.Context, p *policy) (registry.Keychain, string, error) {
+// keychain is the credential for the registry.
+func (s *secrets) keychain(ctx context.Context, p *policy) (registry.Keychain, error) {
 	name := p.secret(p.auto.Secret)
 	if name == "" {
-		return registry.Keychain{}, "", nil
+		return registry.Keychain{}, nil
 	}
 	data, err := s.data(ctx, name)
 	if err != nil {
-		return registry.Keychain{}, "", err
+		return registry.Keychain{}, err
 	}
 	keys, err := registry.ParseDockerConfig(data[dockerConfig])
 	if err != nil {
-		return registry.Keychain{}, "", fmt.Errorf("secret %s: %w", name, err)
+		return registry.Keychain{}, fmt.Errorf("secret %s: %w", name, err)
 	}
-	sum := sha256.Sum256(data[dockerConfig])
-	return keys, hex.EncodeToString(sum[:8]), nil
+	return keys, nil
 }
 
 // signer is the key that commits are signed with; nil when none is named.
