@@ -13,6 +13,10 @@ const (
 	StageRender  Stage = "render"
 	StageApply   Stage = "apply"
 	StageHealth  Stage = "health"
+
+	// The stages of an image's way into Git.
+	StageScan   Stage = "scan"
+	StageCommit Stage = "commit"
 )
 
 // Result is how a run, or a stage of it, ended. Failure is for the application team

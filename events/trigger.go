@@ -30,6 +30,20 @@ func AppKey(namespace, name string) Key {
 	return Key("app/" + namespace + "/" + name)
 }
 
+// BranchKey is the key of a branch that is written to: whoever holds it is the only
+// writer of ours. The repository is named by its key, see [RepoKey].
+func BranchKey(repoKey, branch string) Key {
+	return Key("branch/" + SourceKey(repoKey, branch))
+}
+
+// Branch returns what k names when it is a branch, for people: "<repo key>@<branch>".
+// Either part may hold an @, so keys are made again and compared, not taken apart.
+func (k Key) Branch() (name string, ok bool) {
+	name, ok = strings.CutPrefix(string(k), "branch/")
+	repo, branch, cut := strings.Cut(name, "@")
+	return name, ok && cut && repo != "" && branch != ""
+}
+
 // App returns the Application that k names.
 func (k Key) App() (namespace, name string, ok bool) {
 	rest, ok := strings.CutPrefix(string(k), "app/")
@@ -45,8 +59,9 @@ func (k Key) Validate() error {
 	if len(k) > 1024 {
 		return fmt.Errorf("key of %d bytes: at most 1024", len(k))
 	}
-	if _, _, ok := k.App(); !ok {
-		return fmt.Errorf("key %q: want app/<namespace>/<name>", string(k))
+	_, _, app := k.App()
+	if _, branch := k.Branch(); !app && !branch {
+		return fmt.Errorf("key %q: want app/<namespace>/<name> or branch/<repository>@<branch>", string(k))
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type delivery struct {
 	id       string // the sender's, or made from the body
 	event    string // the sender's word
 	events   []events.Event
-	pushed   events.SourcePushed // of the first of them
+	about    []string // of the first of them, for the log
 }
 
 // serve writes down what became of a post; what becomes of it, the checks say.
@@ -248,9 +248,9 @@ func (g *Gateway) logDelivery(d *delivery, a *answer, took time.Duration) {
 	} else {
 		add("event", d.events[0].ID)
 		add("type", d.events[0].Type.Short())
-		add("repo", d.pushed.Repos[0])
-		add("ref", d.pushed.Ref)
-		add("commit", d.pushed.After)
+		for i := 0; i < len(d.about); i += 2 {
+			add(d.about[i], d.about[i+1])
+		}
 	}
 	add("reason", string(a.reason))
 	if d.client.IsValid() {

@@ -43,6 +43,9 @@ type Watchers interface {
 	// Watching counts the Applications that look at any of the repositories, given by
 	// their keys, at a ref; -1 when that is not known here.
 	Watching(repoKeys []string, ref string) int
+	// WatchingImage counts the policies that choose among the tags of any of the images;
+	// -1 when that is not known here.
+	WatchingImage(imageKeys []string) int
 }
 
 // HooksConfig is what the gateway needs.

@@ -44,6 +44,9 @@ func (g *Gateway) parse(d *delivery) *answer {
 
 // event binds a change to the receiver's scope.
 func (g *Gateway) event(d *delivery, i int, c webhook.Change) (events.Event, webhook.Ignored) {
+	if len(c.Images) > 0 {
+		return g.imageEvent(d, i, c)
+	}
 	e := d.endpoint
 	keys := c.Keys(g.aliases, e.sender.FoldsCase)
 	in := e.scope.Within(keys, e.sender.FoldsCase)
@@ -63,19 +66,49 @@ func (g *Gateway) event(d *delivery, i int, c webhook.Change) (events.Event, web
 		return events.Event{}, webhook.Ignored{Reason: webhook.TooLarge, Message: "the names in it are too long"}
 	}
 	if len(d.events) == 0 {
-		d.pushed = push
+		d.about = []string{"repo", in[0], "ref", push.Ref, "commit", push.After}
 	}
+	return d.envelope(i, events.TypeSourcePushed, events.SourceKey(in[0], push.Ref), data), webhook.Ignored{}
+}
+
+// imageEvent is event for a pushed tag.
+func (g *Gateway) imageEvent(d *delivery, i int, c webhook.Change) (events.Event, webhook.Ignored) {
+	e := d.endpoint
+	keys := c.ImageKeys(g.aliases)
+	in := e.scope.WithinImages(keys)
+	switch {
+	case c.Ignored.Reason != "":
+		return events.Event{}, c.Ignored
+	case len(in) == 0:
+		g.metrics.outOfScope.WithLabelValues(e.name()).Inc()
+		return events.Event{}, webhook.Ignored{Reason: webhook.OutOfScope, Message: cut(keys[0]) + " is not in the scope of this receiver"}
+	}
+	image := c.Published
+	image.Images = in
+	data, err := json.Marshal(image)
+	if err != nil || len(data) > maxEvent {
+		return events.Event{}, webhook.Ignored{Reason: webhook.TooLarge, Message: "the names in it are too long"}
+	}
+	if len(d.events) == 0 {
+		d.about = []string{"image", in[0] + ":" + image.Tag, "digest", image.Digest}
+	}
+	return d.envelope(i, events.TypeArtifactPublished, in[0]+":"+image.Tag, data), webhook.Ignored{}
+}
+
+// envelope is the i-th event of a post.
+func (d *delivery) envelope(i int, kind events.Type, subject string, data []byte) events.Event {
+	e := d.endpoint
 	return events.Event{
 		SpecVersion: events.SpecVersion, ID: d.messageID(i), Source: "/hooks/" + endpointID(e.Sender, e.name()),
-		Type: events.TypeSourcePushed, Subject: events.SourceKey(in[0], push.Ref), Time: d.begun.UTC(),
-		Receiver: e.name(), Delivery: d.id, Data: data,
-	}, webhook.Ignored{}
+		Type: kind, Subject: subject, Time: d.begun.UTC(), Receiver: e.name(), Delivery: d.id, Data: data,
+	}
 }
 
 // publish stores the events before it answers. A client that has gone meanwhile does not
 // stop it: the events are genuine, and the sender may not ask again.
 func (g *Gateway) publish(d *delivery) *answer {
-	patience := max(time.Second, d.endpoint.sender.Patience-g.now().Sub(d.begun))
+	patience := d.endpoint.sender.Patience
+	patience = max(min(time.Second, patience), patience-g.now().Sub(d.begun))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.r.Context()), patience)
 	defer cancel()
 	again, err := g.publisher.Publish(ctx, d.events...)
@@ -105,10 +138,18 @@ func (g *Gateway) unwatched(d *delivery) bool {
 		return false
 	}
 	for _, ev := range d.events {
-		push, err := ev.Pushed()
-		if err != nil || g.watchers.Watching(push.Repos, push.Ref) != 0 {
+		if g.watched(ev) {
 			return false
 		}
 	}
 	return true
+}
+
+func (g *Gateway) watched(ev events.Event) bool {
+	if ev.Type == events.TypeArtifactPublished {
+		image, err := ev.Published()
+		return err != nil || g.watchers.WatchingImage(image.Images) != 0
+	}
+	push, err := ev.Pushed()
+	return err != nil || g.watchers.Watching(push.Repos, push.Ref) != 0
 }

@@ -23,14 +23,14 @@ type Receiver struct {
 	// Name is what logs, metrics and events call it, so that the path stays unknown;
 	// empty means the ID, except for an unsigned receiver.
 	Name string
-	// Sender is the product that posts: github or generic.
+	// Sender is the product that posts, see [webhook.Names].
 	Sender string
 	// Secrets are the shared secret and, while it is being replaced, the one before,
 	// which needs an end ([Secret.Until]). Put the new one in front here first, then
 	// change the sender, then wait until the previous one is not counted any more.
 	Secrets []Secret
-	// Scope lists the repositories the sender may speak for: host/path, or host/org/* for
-	// all below host/org. Whoever administers the hook at the sender knows the secret and
+	// Scope lists the repositories and images the sender may speak for: host/path, or
+	// host/org/* for all below host/org. Whoever administers the hook at the sender knows the secret and
 	// can post anything, so what is not listed here is ignored. Required.
 	Scope []string
 	// Unsigned takes posts without signature, from senders that cannot sign. It must
@@ -41,8 +41,8 @@ type Receiver struct {
 	Algorithms []string
 	// AllowFrom restricts the addresses that may post; empty means anywhere.
 	AllowFrom []netip.Prefix
-	// MaxBody replaces the largest body the sender may post: 25 MiB for github, 3 MiB
-	// for generic.
+	// MaxBody replaces the largest body the sender may post: 25 MiB for github and
+	// gitlab, 3 MiB for others.
 	MaxBody int64
 	// Suspended ignores genuine posts for a while, without the sender seeing errors.
 	Suspended bool
@@ -96,6 +96,8 @@ func (r Receiver) validateKeys(sender webhook.Sender) error {
 		return nil
 	}
 	switch {
+	case sender.CannotSign:
+		return r.errorf("this sender cannot sign its posts: set unsigned, and a random id")
 	case len(r.Secrets) == 0:
 		return r.errorf("it has no secret: make one with openssl rand -hex 32 and enter it at the sender too")
 	case len(r.Secrets) > 2:

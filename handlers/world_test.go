@@ -79,6 +79,7 @@ func (s *store) fail(err error) {
 type watching int
 
 func (w watching) Watching([]string, string) int { return int(w) }
+func (w watching) WatchingImage([]string) int    { return int(w) }
 
 // world is a gateway behind a real server, as serve would start it.
 type world struct {

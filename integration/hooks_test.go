@@ -105,17 +105,22 @@ func awaitAnswer(ctx context.Context, s *story, _ *testscript.TestScript, c call
 }
 
 func answeredAs(d forge.Delivery, want []string) error {
-	err := status(d.Status, want[0], d.Answer)
-	if err == nil && len(want) == 2 {
-		var matched bool
-		if matched, err = regexp.MatchString(want[1], d.Answer); err == nil && !matched {
-			err = errors.New("answered " + d.Answer)
-		}
-	}
-	if err != nil {
+	if err := answeredWith(d.Status, d.Answer, want); err != nil {
 		return fmt.Errorf("delivery %s of %s %s: %w", d.ID, d.Repo, d.Ref, err)
 	}
 	return nil
+}
+
+// answeredWith compares a status, and the body when a second expression is there.
+func answeredWith(got int, answer string, want []string) error {
+	err := status(got, want[0], answer)
+	if err == nil && len(want) == 2 {
+		var matched bool
+		if matched, err = regexp.MatchString(want[1], answer); err == nil && !matched {
+			err = errors.New("answered " + answer)
+		}
+	}
+	return err
 }
 
 // redeliver: redeliver <status> [<body-regexp>]. The latest delivery once more, byte for

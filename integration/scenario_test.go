@@ -100,8 +100,11 @@ type story struct {
 	world      *world.World
 	logFrom    int // where log looks from
 	answered   int // deliveries that answered has looked at
+	announced  int // notifications that announced has looked at
 	writesFrom int // where requests counts from
 	remembered map[string]string
+
+	registryFrom map[string]int // where registry counts from
 }
 
 type storyKey struct{}
@@ -120,6 +123,7 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]word{
 		"world": startWorld, "seed": seedRepo, "repo": createRepo,
 		"git": runGit, "push": pushAll, "edit": editFile,
+		"image": pushImage, "images": pushImages, "forged-image": forgeImage, "announced": awaitAnnounced, "registry": countRegistry, "bump-race": raceImages,
 		"tradewind": runTradewind, "start": startTradewind, "shutdown": shutdownTradewind, "crash": crashTradewind,
 		"break": breakPart, "mend": mendPart,
 		"hook": postHook, "post": postRaw, "redeliver": redeliver, "answered": awaitAnswer, "bad-input": postBadInput,
@@ -200,6 +204,7 @@ func startWorld(ctx context.Context, s *story, ts *testscript.TestScript, c call
 	ts.Defer(func() { s.end(ts) })
 	ts.Setenv("KUBECONFIG", w.Cluster.Kubeconfig)
 	ts.Setenv("TRADEWIND_CONFIG", w.Tradewind.Config)
+	ts.Setenv("REGISTRY", w.Images.Host)
 	ts.Setenv("GIT_URL", w.Git.URL)
 	s.setAddresses(ts)
 	return nil

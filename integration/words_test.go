@@ -16,6 +16,7 @@ import (
 	"github.com/tradewind-dev/tradewind/integration/seed"
 	"github.com/tradewind-dev/tradewind/integration/world/forge"
 	"github.com/tradewind-dev/tradewind/integration/world/kube"
+	"github.com/tradewind-dev/tradewind/integration/world/oci"
 )
 
 const (
@@ -168,8 +169,8 @@ func crashTradewind(_ context.Context, s *story, _ *testscript.TestScript, c cal
 }
 
 // breakPart: break git|git-all [503|drop|hang], break api [503|429|409|drop], break
-// cluster. git breaks fetches, git-all pushes too; api needs "world proxy"; cluster
-// freezes the API server.
+// cluster, break registry [401|403|429|500|503|loop|flood|html]. git breaks fetches,
+// git-all pushes too; api needs "world proxy"; cluster freezes the API server.
 func breakPart(_ context.Context, s *story, _ *testscript.TestScript, c call) error {
 	if err := c.once(1, 2, "break git|git-all|api|cluster [how]"); err != nil {
 		return err
@@ -185,6 +186,8 @@ func breakPart(_ context.Context, s *story, _ *testscript.TestScript, c call) er
 		return s.world.Proxy.Break(how)
 	case part == "cluster":
 		return s.world.Cluster.Pause()
+	case part == "registry":
+		return s.world.Images.Break(how)
 	default:
 		return fmt.Errorf("cannot break %q in this world", part)
 	}
@@ -198,6 +201,8 @@ func mendPart(_ context.Context, s *story, _ *testscript.TestScript, c call) err
 	switch part := c.args[0]; {
 	case part == "git":
 		s.world.Git.Mend()
+	case part == "registry":
+		s.world.Images.Mend()
 	case part == "api" && s.world.Proxy != nil:
 		s.world.Proxy.Mend()
 	case part == "cluster":
@@ -212,6 +217,10 @@ func mendPart(_ context.Context, s *story, _ *testscript.TestScript, c call) err
 func mark(_ context.Context, s *story, _ *testscript.TestScript, _ call) error {
 	s.logFrom = s.world.Tradewind.Log.Len()
 	s.writesFrom = s.writes(".*")
+	s.registryFrom = map[string]int{}
+	for _, kind := range []string{oci.Head, oci.List, oci.Other} {
+		s.registryFrom[kind] = s.world.Images.Requests(kind)
+	}
 	return nil
 }
 

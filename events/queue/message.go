@@ -90,8 +90,19 @@ func checkEvent(ev events.Event) error {
 			return err
 		}
 	}
-	if ev.Type == events.TypeSourcePushed {
+	return checkData(ev)
+}
+
+func checkData(ev events.Event) error {
+	switch ev.Type {
+	case events.TypeSourcePushed:
 		_, err := ev.Pushed()
+		return err
+	case events.TypeArtifactPublished:
+		image, err := ev.Published()
+		if err == nil && !events.ValidImageTag(image.Tag) {
+			err = fmt.Errorf("tag %q: want a tag by the grammar of OCI", clip(image.Tag, 64))
+		}
 		return err
 	}
 	return nil

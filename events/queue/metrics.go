@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,10 +19,16 @@ const work = "work"
 
 // kinds are the values of the type label; others are counted as unknown, because a label
 // must not grow with what senders invent.
-func kinds() []string { return []string{events.TypeSourcePushed.Short(), "unknown"} }
+func kinds() []string {
+	names := []string{"unknown"}
+	for _, t := range events.Types() {
+		names = append(names, t.Short())
+	}
+	return names
+}
 
 func short(t events.Type) string {
-	if t == events.TypeSourcePushed {
+	if slices.Contains(events.Types(), t) {
 		return t.Short()
 	}
 	return "unknown"

@@ -279,3 +279,64 @@ func TestRouteTriggersAndRecordsSightingsFirst(t *testing.T) {
 	}
 	eventually(t, "another mark", func() bool { s, _ := q.Sighting(ctx, source); return s.Mark > first.Mark })
 }
+
+func published(id, image, tag string) events.Event {
+	data, _ := json.Marshal(events.ArtifactPublished{Images: []string{image}, Tag: tag})
+	return events.Event{
+		SpecVersion: events.SpecVersion, ID: id, Source: "/hooks/distribution/x", Type: events.TypeArtifactPublished,
+		Subject: image + ":" + tag, Time: time.Now().UTC(), Data: data,
+	}
+}
+
+// TestAnnouncements: every tag of an image is kept, in order, and read once with a mark.
+func TestAnnouncements(t *testing.T) {
+	t.Parallel()
+	q := open(t, testConfig(storeDir(t)))
+	ctx := t.Context()
+	key := events.BranchKey("h/config", "main")
+	during(t, func(ctx context.Context) error {
+		return q.Route(ctx, func(ctx context.Context, ev events.Event) ([]events.Trigger, error) {
+			return []events.Trigger{{Key: key, Cause: events.CauseImage, Event: ev.ID, Time: ev.Time}}, nil
+		})
+	})
+	if _, err := q.Publish(ctx, published("bad", "h/app", "-x")); err == nil {
+		t.Error("a tag that is none was stored")
+	}
+	publish := func(id, image, tag string) {
+		t.Helper()
+		if _, err := q.Publish(ctx, published(id, image, tag)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tags := func(image string, after uint64) ([]string, uint64) {
+		t.Helper()
+		got, mark, err := q.Announced(ctx, image, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, a := range got {
+			out = append(out, a.Tag)
+		}
+		return out, mark
+	}
+	publish("1", "h/app", "v1")
+	eventually(t, "the first", func() bool { got, _ := tags("h/app", 0); return len(got) == 1 })
+	_, mark := tags("h/app", 0)
+	publish("2", "h/other", "v9")
+	publish("3", "h/app", "v2")
+	eventually(t, "the second", func() bool { got, _ := tags("h/app", mark); return len(got) == 1 && got[0] == "v2" })
+	if got, _ := tags("h/app", 0); len(got) != 2 || got[0] != "v1" {
+		t.Errorf("from the beginning: %q", got)
+	}
+	if got, last := tags("h/nobody", 7); len(got) != 0 || last != 7 {
+		t.Errorf("of nobody: %q, mark %d", got, last)
+	}
+	ran := make(chan Job, 1)
+	during(t, func(ctx context.Context) error {
+		return q.Work(ctx, 1, func(_ context.Context, job Job) error { ran <- job; return nil })
+	})
+	if job := <-ran; job.Key != key || job.Cause != events.CauseImage {
+		t.Errorf("ran %+v", job.Trigger)
+	}
+}

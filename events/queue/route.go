@@ -24,7 +24,8 @@ const (
 var errPanicked = errors.New("panicked")
 
 // Route hands every stored event to fn until ctx ends, publishes the triggers it returns
-// and then forgets the event. An event of a source is recorded as its [Sighting] before.
+// and then forgets the event. An event of a source is recorded as its [Sighting] before, one of
+// an image as its [Announcement].
 // Several events are in flight at once, in no order; the same one may come again. When fn
 // fails, the event comes again later; when it drops it, the event is parked. Several
 // processes may route at the same time.
@@ -82,10 +83,8 @@ func (q *Queue) route(ctx context.Context, msg jetstream.Msg, fn routeFunc) {
 }
 
 func (q *Queue) handle(ctx context.Context, ev events.Event, fn routeFunc) error {
-	if ev.Type == events.TypeSourcePushed {
-		if err := q.sight(ctx, ev); err != nil {
-			return err
-		}
+	if err := q.note(ctx, ev); err != nil {
+		return err
 	}
 	var triggers []events.Trigger
 	err := q.guard(slog.String("event", ev.ID), func() (err error) {

@@ -48,6 +48,17 @@ func (q *Queue) Sighting(ctx context.Context, sourceKey string) (Sighting, error
 	return Sighting{Mark: msg.Sequence, Event: rec.Event, Commit: rec.Commit, Time: rec.Time}, nil
 }
 
+// note keeps what a coalesced trigger cannot carry.
+func (q *Queue) note(ctx context.Context, ev events.Event) error {
+	switch ev.Type {
+	case events.TypeSourcePushed:
+		return q.sight(ctx, ev)
+	case events.TypeArtifactPublished:
+		return q.announce(ctx, ev)
+	}
+	return nil
+}
+
 // sight records ev for every source it is about.
 func (q *Queue) sight(ctx context.Context, ev events.Event) error {
 	push, err := ev.Pushed()

@@ -7,10 +7,16 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/tradewind-dev/tradewind/events"
 )
 
-func FuzzGitHub(f *testing.F)  { fuzz(f, "github") }
-func FuzzGeneric(f *testing.F) { fuzz(f, "generic") }
+func FuzzGitHub(f *testing.F)       { fuzz(f, "github") }
+func FuzzGitLab(f *testing.F)       { fuzz(f, "gitlab") }
+func FuzzHarbor(f *testing.F)       { fuzz(f, "harbor") }
+func FuzzDistribution(f *testing.F) { fuzz(f, "distribution") }
+func FuzzDockerHub(f *testing.F)    { fuzz(f, "dockerhub") }
+func FuzzGeneric(f *testing.F)      { fuzz(f, "generic") }
 
 // fuzz feeds a sender with anything. What comes out is fit for queue, log and git.
 func fuzz(f *testing.F, name string) {
@@ -48,6 +54,10 @@ func checkChange(t *testing.T, s Sender, c Change) {
 		}
 		return
 	}
+	if len(c.Images) > 0 {
+		checkImage(t, c)
+		return
+	}
 	p := c.Push
 	if !ValidRef(p.Ref) || !strings.HasPrefix(p.Ref, "refs/heads/") && !strings.HasPrefix(p.Ref, "refs/tags/") {
 		t.Errorf("ref %q", p.Ref)
@@ -65,5 +75,21 @@ func checkChange(t *testing.T, s Sender, c Change) {
 	}
 	if len(c.URLs) == 0 || len(c.Keys(nil, s.FoldsCase)) > 2*len(c.URLs) {
 		t.Errorf("%d URLs, keys %q", len(c.URLs), c.Keys(nil, s.FoldsCase))
+	}
+}
+
+func checkImage(t *testing.T, c Change) {
+	t.Helper()
+	for _, key := range c.Images {
+		if again, err := events.ImageKey(key); err != nil || again != key {
+			t.Errorf("image %q is no key: %q, %v", key, again, err)
+		}
+	}
+	p := c.Published
+	if !events.ValidImageTag(p.Tag) || p.Digest != "" && !events.ValidDigest(p.Digest) {
+		t.Errorf("tag %q, digest %q", p.Tag, p.Digest)
+	}
+	if len(p.Pusher) > maxPlain || strings.ContainsFunc(p.Pusher, unicode.IsControl) || c.Push.Ref != "" {
+		t.Errorf("pusher %q, push %+v", p.Pusher, c.Push)
 	}
 }

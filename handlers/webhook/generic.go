@@ -20,6 +20,12 @@ import (
 //
 //	X-Signature: sha256=<hex HMAC-SHA256 of the body, keyed with the secret>
 //
+// or, for a pushed image,
+//
+//	{"image": "registry.example.com/team/app", "tag": "v1.2.3", "digest": "sha256:…"}
+//
+// where digest is optional and the tag may be part of the image.
+//
 // A repository with several addresses gives "repositories", a list of up to 20 instead
 // (or as well). ref is a full name. after, before, deleted and pusher are optional; an
 // after of zeros says that the ref is gone. sha512 in place of sha256 is accepted where
@@ -51,9 +57,16 @@ func parseGeneric(_ http.Header, body []byte) (Delivery, error) {
 		After        json.RawMessage `json:"after"`
 		Deleted      json.RawMessage `json:"deleted"`
 		Pusher       json.RawMessage `json:"pusher"`
+		Image        json.RawMessage `json:"image"`
+		Tag          json.RawMessage `json:"tag"`
+		Digest       json.RawMessage `json:"digest"`
 	}
 	if err := decodeObject(body, &push); err != nil {
 		return Delivery{}, err
+	}
+	if image := text(push.Image); image != "" {
+		change := imagePush{image: image, tag: text(push.Tag), digest: text(push.Digest), pusher: text(push.Pusher)}.change()
+		return Delivery{Changes: []Change{change}}, nil
 	}
 	urls, ok := texts(push.Repositories, maxURLs)
 	if !ok {

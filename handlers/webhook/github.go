@@ -40,10 +40,12 @@ func parseGitHub(h http.Header, body []byte) (Delivery, error) {
 	switch event {
 	case "push":
 		return parseGitHubPush(body)
+	case "package", "registry_package":
+		return parseGitHubPackage(event, body)
 	case "ping":
 		return Delivery{Ignored: Ignored{Ping, "the webhook reaches Tradewind and its secret fits"}}, nil
 	}
-	return Delivery{Ignored: Ignored{OtherEvent, "this event is not used, push is"}}, nil
+	return Delivery{Ignored: Ignored{OtherEvent, "this event is not used, push, package and registry_package are"}}, nil
 }
 
 // githubPayload is the JSON of a post; in form mode, which is what the API sets up

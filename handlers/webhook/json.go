@@ -75,6 +75,21 @@ func members(raw json.RawMessage, into any) {
 	}
 }
 
+// elements hands over the elements of a JSON array until fn has enough.
+func elements(raw json.RawMessage, fn func(json.RawMessage) (more bool)) {
+	if len(raw) == 0 || raw[0] != '[' {
+		return
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	_, _ = dec.Token() // the bracket
+	for dec.More() {
+		var element json.RawMessage
+		if dec.Decode(&element) != nil || !fn(element) {
+			return
+		}
+	}
+}
+
 // texts are the strings of a JSON array, at most limit; ok is false above that. Other
 // elements are skipped.
 func texts(raw json.RawMessage, limit int) (list []string, ok bool) {

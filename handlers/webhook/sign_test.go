@@ -58,6 +58,18 @@ func TestVerify(t *testing.T) {
 		{"generic, SHA-512 allowed", "generic", "X-Signature", "sha512=" + sum512, secret, signed, both, nil},
 		{"generic, SHA-256 not allowed", "generic", "X-Signature", "sha256=" + sum256, secret, signed, both[1:], ErrSignature},
 		{"generic, SHA-1", "generic", "X-Signature", "sha1=" + sum1, secret, signed, []string{"sha1"}, ErrSignature},
+		{"gitlab", "gitlab", "X-Gitlab-Token", secret, secret, signed, nil, nil},
+		{"gitlab, another token", "gitlab", "X-Gitlab-Token", secret + "x", secret, signed, nil, ErrSignature},
+		{"gitlab, shorter", "gitlab", "X-Gitlab-Token", secret[:4], secret, signed, nil, ErrSignature},
+		{"gitlab, no token", "gitlab", "X-Other", secret, secret, signed, nil, ErrUnsigned},
+		{"gitlab, no secret", "gitlab", "X-Gitlab-Token", "x", "", signed, nil, ErrSignature},
+		{"harbor", "harbor", "Authorization", secret, secret, signed, nil, nil},
+		{"harbor, with a scheme", "harbor", "Authorization", "Bearer " + secret, secret, signed, nil, nil},
+		{"harbor, scheme in the secret", "harbor", "Authorization", "Bearer " + secret, "Bearer " + secret, signed, nil, nil},
+		{"harbor, basic", "harbor", "Authorization", "Basic " + secret, secret, signed, nil, ErrSignature},
+		{"distribution", "distribution", "Authorization", "Bearer " + secret, secret, signed, nil, nil},
+		{"distribution, none", "distribution", "X-Gitlab-Token", secret, secret, signed, nil, ErrUnsigned},
+		{"dockerhub never", "dockerhub", "Authorization", secret, secret, signed, nil, ErrUnsigned},
 		{"generic, header of github", "generic", "X-Hub-Signature-256", "sha256=" + sum256, secret, signed, nil, ErrUnsigned},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

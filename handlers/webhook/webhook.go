@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tradewind-dev/tradewind/events"
@@ -39,6 +40,8 @@ type Sender struct {
 	Algorithms []string
 	// MayBeUnsigned is set where posts without signature are normal.
 	MayBeUnsigned bool
+	// CannotSign is set where there is no other way.
+	CannotSign bool
 	// FoldsCase is set where repositories have one name in any case.
 	FoldsCase bool
 	// MaxBody is the largest body worth reading.
@@ -57,8 +60,12 @@ type Sender struct {
 
 // senders is never written to.
 var senders = map[string]Sender{
-	"github":  github,
-	"generic": generic,
+	"github":       github,
+	"gitlab":       gitlab,
+	"harbor":       harbor,
+	"distribution": distribution,
+	"dockerhub":    dockerhub,
+	"generic":      generic,
 }
 
 // Lookup finds a sender by its name.
@@ -76,14 +83,18 @@ type Delivery struct {
 	Ignored Ignored  `json:"ignored,omitzero"`
 }
 
-// Change is one thing that happened. Its place in the list is part of its identity, so
+// Change is one thing that happened: a ref moved, or a tag of an image was pushed. Its place in the list is part of its identity, so
 // ignored ones stay in.
 type Change struct {
 	// URLs is every URL the sender gave for the repository, as written; see [Change.Keys].
 	URLs []string `json:"urls,omitempty"`
 	// Push says which ref moved; Repos is left empty.
-	Push    events.SourcePushed `json:"push,omitzero"`
-	Ignored Ignored             `json:"ignored,omitzero"`
+	Push events.SourcePushed `json:"push,omitzero"`
+	// Images is every key of the image that the sender gave, and Published the tag; its
+	// Images is left empty.
+	Images    []string                 `json:"images,omitempty"`
+	Published events.ArtifactPublished `json:"published,omitzero"`
+	Ignored   Ignored                  `json:"ignored,omitzero"`
 }
 
 // Keys returns the canonical keys of the URLs that have one, in their order and without
@@ -108,6 +119,18 @@ func (c Change) Keys(aliases events.HostAliases, fold bool) []string {
 	return keys
 }
 
+// ImageKeys returns the keys of the image. A host with an alias appears under both.
+func (c Change) ImageKeys(aliases events.HostAliases) []string {
+	keys := slices.Clone(c.Images)
+	for _, key := range c.Images {
+		host, path, _ := strings.Cut(key, "/")
+		if to, ok := aliases[host]; ok && !slices.Contains(keys, to+"/"+path) {
+			keys = append(keys, to+"/"+path)
+		}
+	}
+	return keys
+}
+
 // Reason is why something genuine was ignored; the values are metric labels.
 type Reason string
 
@@ -118,6 +141,8 @@ const (
 	NoRepository Reason = "repository"
 	BadRef       Reason = "ref"
 	Unmoved      Reason = "unmoved"
+	NoImage      Reason = "image"
+	Untagged     Reason = "untagged"
 	OutOfScope   Reason = "scope"
 	TooLarge     Reason = "size"
 	Unwatched    Reason = "unwatched"
@@ -126,7 +151,7 @@ const (
 
 // Reasons lists all of them.
 func Reasons() []Reason {
-	return []Reason{Ping, OtherEvent, NoRepository, BadRef, Unmoved, OutOfScope, TooLarge, Unwatched, Suspended}
+	return []Reason{Ping, OtherEvent, NoRepository, BadRef, Unmoved, NoImage, Untagged, OutOfScope, TooLarge, Unwatched, Suspended}
 }
 
 // Ignored says why there is nothing to do, to a metric and to a person.

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-
-	"github.com/google/go-containerregistry/pkg/registry"
 )
 
 // server is any HTTP handler on a free loopback port.
@@ -39,12 +37,6 @@ func (s *server) stop() error {
 	err := s.server.Close()
 	<-s.done
 	return err
-}
-
-// startRegistry is an OCI registry that keeps everything in memory.
-func startRegistry(ctx context.Context) (*server, error) {
-	quiet := registry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug))
-	return serve(ctx, registry.New(quiet))
 }
 
 // startCharts is a Helm chart repository: whatever lies in dir, and an index that starts

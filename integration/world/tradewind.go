@@ -17,6 +17,7 @@ import (
 
 	"github.com/tradewind-dev/tradewind/integration/world/forge"
 	"github.com/tradewind-dev/tradewind/integration/world/kube"
+	"github.com/tradewind-dev/tradewind/integration/world/oci"
 	"github.com/tradewind-dev/tradewind/integration/world/proc"
 )
 
@@ -25,6 +26,9 @@ const (
 	ReceiverID = "demo"
 	Secret     = "not-a-secret-outside-of-this-world"
 )
+
+// imageReceiver is how logs call the one that the world's registry posts to.
+const imageReceiver = "images"
 
 const readyTimeout = time.Minute
 
@@ -64,18 +68,24 @@ func newTradewind(dir, binary string, config map[string]any) (*Tradewind, error)
 }
 
 // configFor is everything of the file that does not change while the world lives.
-func configFor(dir, gitHost, kubeconfig string) map[string]any {
+func configFor(dir, gitHost, imageHost, kubeconfig string) map[string]any {
+	secret := filepath.Join(dir, "webhook-secret")
 	return map[string]any{
-		"queue":   map[string]any{"storeDir": filepath.Join(dir, "queue"), "allowVolatile": true},
-		"git":     map[string]any{"allowedHosts": []string{gitHost}, "insecureHosts": []string{gitHost}},
-		"steps":   map[string]any{"allowedHosts": []string{"127.0.0.1"}},
-		"cluster": map[string]any{"kubeconfig": kubeconfig},
-		"web":     map[string]any{"address": ""},
-		"log":     map[string]any{"level": "debug", "format": "json"},
-		"hooks": map[string]any{"receivers": []any{map[string]any{
-			"id": ReceiverID, "name": ReceiverID, "sender": "github",
-			"secretFile": filepath.Join(dir, "webhook-secret"), "scope": []string{gitHost + "/acme/*"},
-		}}},
+		"queue":    map[string]any{"storeDir": filepath.Join(dir, "queue"), "allowVolatile": true},
+		"git":      map[string]any{"allowedHosts": []string{gitHost}, "insecureHosts": []string{gitHost}},
+		"steps":    map[string]any{"allowedHosts": []string{"127.0.0.1"}},
+		"cluster":  map[string]any{"kubeconfig": kubeconfig},
+		"web":      map[string]any{"address": ""},
+		"log":      map[string]any{"level": "debug", "format": "json"},
+		"registry": map[string]any{"allowedHosts": []string{imageHost}, "insecureHosts": []string{imageHost}},
+		"hooks": map[string]any{"receivers": []any{
+			map[string]any{
+				"id": ReceiverID, "name": ReceiverID, "sender": "github", "secretFile": secret, "scope": []string{gitHost + "/acme/*"},
+			},
+			map[string]any{
+				"id": ReceiverID, "name": imageReceiver, "sender": "distribution", "secretFile": secret, "scope": []string{imageHost + "/*"},
+			},
+		}},
 		"poll": map[string]any{"maxInterval": "10m"},
 	}
 }
@@ -167,6 +177,11 @@ func (t *Tradewind) AdminURL() string { return "http://" + t.admin }
 // Webhook is what a user would enter at the forge.
 func (t *Tradewind) Webhook() *forge.Webhook {
 	return &forge.Webhook{URL: t.HooksURL() + "/hooks/github/" + ReceiverID, Secret: Secret}
+}
+
+// ImageWebhook is what a user would enter at the registry.
+func (t *Tradewind) ImageWebhook() *oci.Webhook {
+	return &oci.Webhook{URL: t.HooksURL() + "/hooks/distribution/" + ReceiverID, Secret: Secret}
 }
 
 // Alive is nil while the process runs.

@@ -1,6 +1,6 @@
 // Package world is everything outside of Tradewind that a story needs, real and on this
-// machine: a Kubernetes cluster, a Git server that posts signed webhooks, an OCI
-// registry, a Helm chart repository, and Tradewind itself as a child process.
+// machine: a Kubernetes cluster, a Git server that posts signed webhooks, an image
+// registry that tells of pushed tags, a Helm chart repository, and Tradewind itself as a child process.
 //
 // In: a folder and what should be different from the usual. Out: addresses, and methods
 // to look at the cluster, to push, to break things and to mend them. It promises that
@@ -21,6 +21,7 @@ import (
 
 	"github.com/tradewind-dev/tradewind/integration/world/forge"
 	"github.com/tradewind-dev/tradewind/integration/world/kube"
+	"github.com/tradewind-dev/tradewind/integration/world/oci"
 	"github.com/tradewind-dev/tradewind/integration/world/proc"
 )
 
@@ -54,7 +55,7 @@ type World struct {
 	Git       *forge.Server
 	Proxy     *kube.Proxy // nil unless asked for
 	Tradewind *Tradewind
-	Registry  string // http://host:port of the OCI registry
+	Images    *oci.Server
 	Charts    string // http://host:port of the chart repository
 	ChartsDir string // what the chart repository serves
 
@@ -103,12 +104,10 @@ func (w *World) startServers(ctx context.Context, _ Options) error {
 	}
 	w.Git = git
 	w.stops = append(w.stops, func(context.Context) error { return git.Stop() })
-	images, err := startRegistry(ctx)
-	if err != nil {
+	if w.Images, err = oci.Start(ctx); err != nil {
 		return err
 	}
-	w.Registry = images.url
-	w.stops = append(w.stops, func(context.Context) error { return images.stop() })
+	w.stops = append(w.stops, func(context.Context) error { return w.Images.Stop() })
 	w.ChartsDir = filepath.Join(w.Dir, "charts")
 	charts, err := startCharts(ctx, w.ChartsDir)
 	if err != nil {
@@ -137,7 +136,7 @@ func (w *World) startTradewind(ctx context.Context, o Options) error {
 		}
 		binary = filepath.Join(root, "bin", "tradewind")
 	}
-	config := configFor(w.Dir, strings.TrimPrefix(w.Git.URL, "http://"), kubeconfig)
+	config := configFor(w.Dir, strings.TrimPrefix(w.Git.URL, "http://"), w.Images.Host, kubeconfig)
 	for section, settings := range o.Settings {
 		merged, _ := config[section].(map[string]any)
 		if merged == nil {
@@ -165,6 +164,7 @@ func (w *World) StartTradewind(ctx context.Context) error {
 	}
 	if !w.pollOnly {
 		w.Git.Announce(w.Tradewind.Webhook())
+		w.Images.Announce(w.Tradewind.ImageWebhook())
 	}
 	return nil
 }

@@ -130,8 +130,11 @@ func (r *Reconciler) Route(_ context.Context, ev events.Event) ([]events.Trigger
 		return nil, events.Drop(fmt.Errorf("routing: %w", err))
 	}
 	cause := events.CauseWebhook
-	if strings.HasPrefix(ev.Source, "/poll") {
+	switch {
+	case strings.HasPrefix(ev.Source, "/poll"):
 		cause = events.CausePoll
+	case strings.HasPrefix(ev.Source, "/bump"):
+		cause = events.CauseImage
 	}
 	keys := r.index.match(push.Repos, push.Ref)
 	triggers := make([]events.Trigger, 0, len(keys))

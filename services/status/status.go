@@ -71,6 +71,11 @@ func (r *Recorder) fold(o events.Outcome) (apply.Record, bool) {
 	if _, _, ok := o.Key.App(); !ok {
 		return apply.Record{}, false
 	}
+	if o.Stage == events.StageScan || o.Stage == events.StageCommit { // told when it is news
+		return apply.Record{
+			ID: o.Run, Warning: o.Result == events.Failure || o.Result == events.Errored, Reason: o.Reason, Note: o.Message, Commit: o.Commit, Time: o.Time,
+		}, true
+	}
 	now := told{reason: "Applied", note: "objects were changed"}
 	if o.Result == events.Failure || o.Result == events.Errored {
 		now = told{warning: true, reason: o.Reason, note: o.Message}

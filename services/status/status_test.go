@@ -49,6 +49,9 @@ func TestRecords(t *testing.T) {
 		outcome("web", events.Unchanged, 0, "", ""),
 		outcome("web", events.Success, 1, "", ""),
 		{Key: "branch/x", Result: events.Success, Changed: 1},
+		{Key: events.AppKey("shop", "web"), Stage: events.StageScan, Result: events.Failure, Reason: "FailedScan", Message: "no answer"},
+		{Key: events.AppKey("shop", "web"), Stage: events.StageCommit, Result: events.Unchanged, Reason: "ImageHeld", Message: "held"},
+		outcome("web", events.Unchanged, 0, "", ""), // images do not make an Application unwell
 	}, b, slog.New(slog.DiscardHandler))
 	r.since = r.since.AddDate(-10000, 0, 0) // the outcomes above have no time
 	if err := r.Run(t.Context()); err != nil {
@@ -61,6 +64,8 @@ func TestRecords(t *testing.T) {
 		"shop/web Warning FailedFetch: not reachable",
 		"shop/web Normal Healthy: as wanted again",
 		"shop/web Normal Applied: objects were changed",
+		"shop/web Warning FailedScan: no answer",
+		"shop/web Normal ImageHeld: held",
 	}
 	if diff := cmp.Diff(want, b.lines); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)

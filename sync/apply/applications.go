@@ -21,7 +21,7 @@ var (
 // applications is the watched set of Applications, decoded once per change.
 type applications struct {
 	watch    *watch.Watch[*application]
-	onChange func(before, after *oam.Application)
+	onChange []func(before, after *oam.Application)
 }
 
 // application is a decoded one, or its identity and why the rest did not decode.
@@ -56,15 +56,13 @@ func decodeApplication(u *unstructured.Unstructured) *application {
 }
 
 // OnApplication calls fn for every Application that appears (before nil), changes or
-// goes (after nil), in order, our own writes among them. It must be called before Run.
+// goes (after nil), in order, our own writes among them. It must be called before Run;
+// several are called one after the other.
 func (c *Cluster) OnApplication(fn func(before, after *oam.Application)) {
-	c.applications.onChange = fn
+	c.applications.onChange = append(c.applications.onChange, fn)
 }
 
 func (a *applications) changed(before, after *application) {
-	if a.onChange == nil {
-		return
-	}
 	var b, n *oam.Application
 	if before != nil {
 		b = before.Application
@@ -72,7 +70,9 @@ func (a *applications) changed(before, after *application) {
 	if after != nil {
 		n = after.Application
 	}
-	a.onChange(b, n)
+	for _, fn := range a.onChange {
+		fn(b, n)
+	}
 }
 
 // Applications returns all of them, sorted by namespace and name. They must not be

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -66,6 +67,18 @@ func (c *Cluster) WriteStatus(ctx context.Context, app *oam.Application, status 
 	}
 	app.Status = *status.DeepCopy()
 	return true, nil
+}
+
+// WriteImages replaces what the status says of images and nothing else; it makes no
+// request when that is so.
+func (c *Cluster) WriteImages(ctx context.Context, namespace, name string, images []oam.Image) error {
+	app, found, _ := c.Application(namespace, name)
+	if !found || equality.Semantic.DeepEqual(app.Status.Images, images) {
+		return nil
+	}
+	_, err := c.patchApplication(ctx, namespace, name, types.MergePatchType,
+		map[string]any{"status": map[string]any{"images": images}}, "status")
+	return err
 }
 
 // SetFinalizer adds or removes our finalizer; it makes no request when that is so. With

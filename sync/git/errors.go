@@ -32,7 +32,7 @@ var (
 // Error is what goes wrong between us and a repository. Its text names the repository,
 // never a credential, and repeats nothing the server wrote.
 type Error struct {
-	Op     string // "fetching" or "listing"
+	Op     string // "fetching", "listing" or "pushing"
 	Repo   string // URL without user, query and fragment; "the repository" when refused
 	Kind   error  // one of the kinds above; nil when the caller gave up
 	Reason string
@@ -72,6 +72,10 @@ func newError(op string, src Source, repo string, err error) *Error {
 		Hint() string
 	}](err); ok {
 		e.hint = h.Hint()
+	}
+	if errors.Is(err, ErrMoved) {
+		e.Kind, e.Reason = ErrMoved, err.Error()
+		return e
 	}
 	if !e.ofPolicy(src, err) && !e.ofServer(src, err) {
 		e.ofNetwork(err)
@@ -135,6 +139,9 @@ func (e *Error) ofStatus(src Source, s *remote.StatusError) {
 		e.hint = "name a secret in secretRef; it " + remote.AuthNeeds
 		if src.Secret != "" {
 			e.hint = "secret " + src.Secret + " " + remote.AuthNeeds
+		}
+		if e.Op == "pushing" {
+			e.hint += ", of somebody who may write to the repository"
 		}
 	case 404, 410:
 		e.notFound(src, fmt.Sprintf("repository not found (%d)", s.Code))

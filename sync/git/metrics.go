@@ -19,6 +19,7 @@ type metrics struct {
 	operation *prometheus.HistogramVec
 	fetched   prometheus.Counter
 	cache     *prometheus.CounterVec
+	conflicts prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, size func() float64) *metrics {
@@ -36,6 +37,10 @@ func newMetrics(reg prometheus.Registerer, size func() float64) *metrics {
 			Name: "tradewind_git_fetched_bytes_total",
 			Help: "Bytes of packs received from Git servers.",
 		}),
+		conflicts: auto.NewCounter(prometheus.CounterOpts{
+			Name: "tradewind_git_push_conflicts_total",
+			Help: "Pushes that came second and were made again.",
+		}),
 		cache: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "tradewind_git_cache_requests_total",
 			Help: "Fetches whose commit the mirror had already, and those that needed a pack.",
@@ -45,7 +50,7 @@ func newMetrics(reg prometheus.Registerer, size func() float64) *metrics {
 		Name: "tradewind_git_cache_size_bytes",
 		Help: "Bytes that mirrors take, in memory and on disk.",
 	}, size)
-	for _, operation := range []string{"list", "fetch", "clone"} {
+	for _, operation := range []string{"list", "fetch", "clone", "push"} {
 		for _, result := range []string{"success", "failure", "error", "timeout", "canceled"} {
 			m.operation.WithLabelValues(operation, result)
 		}

@@ -1,6 +1,7 @@
 // Package git reads Git repositories: which commit a ref stands at, and the files of a
-// commit as a read-only file system. In goes a URL with its credential and a ref, out
-// comes a [Tree], or an [Error] that says what to do.
+// commit as a read-only file system; and writes new contents of files back as a commit. In
+// goes a URL with its credential and a ref, out comes a [Tree], or an [Error] that says
+// what to do.
 //
 // It promises that a commit has the id the server announced and is complete, that a
 // fetch moves no more than the new commit's own objects, that a known head costs one

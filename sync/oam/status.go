@@ -33,6 +33,9 @@ type Status struct {
 	// Sources says which commit each Git source of the Application is at. Ours, not
 	// KubeVela's: it answers "is my commit live?" without a second kind.
 	Sources []Source `json:"sources,omitempty"`
+	// Images says which tag each imageRepository has in Git, and why it is not the latest.
+	// Ours, too.
+	Images []Image `json:"images,omitempty"`
 }
 
 // Service is the health of one component. Message is what a person reads in "ls".
@@ -159,6 +162,24 @@ type Source struct {
 	URL       string `json:"url"`
 	Ref       string `json:"ref"`
 	Commit    string `json:"commit"`
+}
+
+// Image is the state of one component's imageRepository.
+type Image struct {
+	Component string `json:"component"`
+	Image     string `json:"image"`
+	Policy    string `json:"policy,omitempty"`  // in words
+	Current   string `json:"current,omitempty"` // tag in Git
+	Latest    string `json:"latest,omitempty"`  // tag that the policy chooses
+	// Commit is the last one that wrote the image, Committed the tag it wrote, Previous
+	// what stood there before.
+	Commit      string       `json:"commit,omitempty"`
+	Committed   string       `json:"committed,omitempty"`
+	Previous    string       `json:"previous,omitempty"`
+	CommittedAt *metav1.Time `json:"committedAt,omitempty"`
+	// Reason and Message say why Current is not Latest, or why there is no Latest.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
 }
 
 // The conditions of an Application: KubeVela's five and Ready, and ours for the source

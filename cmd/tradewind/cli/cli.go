@@ -57,7 +57,7 @@ func newRootCmd(e *env) *cobra.Command {
 	root.SetErr(e.stderr)
 	root.SetIn(e.stdin)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageErrorf("%w", err) })
-	root.AddCommand(newServeCmd(e), newConfigCmd(e), newLsCmd(e), newStatusCmd(e), newRenderCmd(e), newDefCmd(e), newPolicyCmd(e), newSendCmd(e), newVersionCmd(e), newRenderChildCmd())
+	root.AddCommand(newServeCmd(e), newConfigCmd(e), newLsCmd(e), newImagesCmd(e), newStatusCmd(e), newRenderCmd(e), newDefCmd(e), newPolicyCmd(e), newSendCmd(e), newVersionCmd(e), newRenderChildCmd())
 	root.AddCommand(clusterCommands(e, reachCluster)...)
 	helpBeginsWithExamples(root)
 	return root

@@ -23,17 +23,19 @@ type Config struct {
 	// workers apart need an external queue (queue.url).
 	Role string `yaml:"role"`
 
-	Hooks   HooksConfig   `yaml:"hooks"`
-	Web     ListenConfig  `yaml:"web"`
-	Admin   ListenConfig  `yaml:"admin"`
-	Queue   QueueConfig   `yaml:"queue"`
-	Git     GitConfig     `yaml:"git"`
-	Cluster ClusterConfig `yaml:"cluster"`
-	Worker  WorkerConfig  `yaml:"worker"`
-	Render  RenderConfig  `yaml:"render"`
-	Steps   StepsConfig   `yaml:"steps"`
-	Poll    PollConfig    `yaml:"poll"`
-	Log     LogConfig     `yaml:"log"`
+	Hooks    HooksConfig    `yaml:"hooks"`
+	Web      ListenConfig   `yaml:"web"`
+	Admin    ListenConfig   `yaml:"admin"`
+	Queue    QueueConfig    `yaml:"queue"`
+	Git      GitConfig      `yaml:"git"`
+	Registry RegistryConfig `yaml:"registry"`
+	Images   ImagesConfig   `yaml:"images"`
+	Cluster  ClusterConfig  `yaml:"cluster"`
+	Worker   WorkerConfig   `yaml:"worker"`
+	Render   RenderConfig   `yaml:"render"`
+	Steps    StepsConfig    `yaml:"steps"`
+	Poll     PollConfig     `yaml:"poll"`
+	Log      LogConfig      `yaml:"log"`
 }
 
 // ListenConfig is one HTTP listener.
@@ -73,20 +75,26 @@ type ReceiverConfig struct {
 	ID string `yaml:"id"`
 	// Name is how logs call it; the id when empty.
 	Name string `yaml:"name"`
-	// Sender is the product that posts: github, generic.
+	// Sender is the product that posts: github (GHCR too), gitlab, harbor, distribution,
+	// dockerhub, generic.
 	Sender string `yaml:"sender"`
 	// SecretFile holds the shared secret, at least 16 bytes. One trailing newline is
-	// not part of it.
+	// not part of it. Enter it at github as the webhook's secret, at gitlab as its secret
+	// token, at harbor as its auth header, in the configuration of a distribution registry
+	// as the header "Authorization: Bearer <secret>". It is sent in clear by all but the
+	// first, so use one for each.
 	SecretFile string `yaml:"secretFile"`
 	// PreviousSecretFile holds the secret before a rotation, accepted until
 	// PreviousExpires.
 	PreviousSecretFile string    `yaml:"previousSecretFile"`
 	PreviousExpires    time.Time `yaml:"previousExpires"`
-	// Unsigned accepts posts without signature from senders that cannot sign. Such an
-	// event can only cause a look at the source.
+	// Unsigned accepts posts without signature from senders that cannot sign, as dockerhub.
+	// Such an event can only cause a look at the source. Its id must be random, from
+	// openssl rand -hex 16.
 	Unsigned bool `yaml:"unsigned"`
-	// Scope lists the repositories this sender may speak for: host/path, or
-	// host/org/* for all below. Required.
+	// Scope lists the repositories and images this sender may speak for: host/path, or
+	// host/org/* for all below. For an image the host is the registry's: ghcr.io,
+	// docker.io, registry.example.com:5000. Required.
 	Scope []string `yaml:"scope"`
 }
 
@@ -116,6 +124,28 @@ type GitConfig struct {
 	InsecureHosts []string `yaml:"insecureHosts"`
 	// Timeout bounds one fetch.
 	Timeout time.Duration `yaml:"timeout"`
+}
+
+// RegistryConfig is how image registries are reached.
+type RegistryConfig struct {
+	// AllowedHosts are hosts (host or host:port) that may resolve to private or
+	// loopback addresses.
+	AllowedHosts []string `yaml:"allowedHosts"`
+	// InsecureHosts may be reached over plain http.
+	InsecureHosts []string `yaml:"insecureHosts"`
+	// TokenRealms are, by registry, further hosts that may get its credentials to hand
+	// out a token.
+	TokenRealms map[string][]string `yaml:"tokenRealms"`
+}
+
+// ImagesConfig is how pushed images get into Git.
+type ImagesConfig struct {
+	// BatchWindow is how long a commit waits for further images while they come one
+	// after the other. A branch that was quiet gets its commit at once.
+	BatchWindow time.Duration `yaml:"batchWindow"`
+	// AuthorName and AuthorEmail are the author and committer.
+	AuthorName  string `yaml:"authorName"`
+	AuthorEmail string `yaml:"authorEmail"`
 }
 
 // ClusterConfig is how the Kubernetes API is reached. Both empty means the pod's own
@@ -176,12 +206,16 @@ const (
 
 func defaultConfig() Config {
 	return Config{
-		Role:    roleAll,
-		Hooks:   HooksConfig{Address: ":9292", Limits: defaultHookLimits()},
-		Web:     ListenConfig{Address: ":8080"},
-		Admin:   ListenConfig{Address: ":9090"},
-		Queue:   QueueConfig{Replicas: 1},
-		Git:     GitConfig{Timeout: time.Minute},
+		Role:  roleAll,
+		Hooks: HooksConfig{Address: ":9292", Limits: defaultHookLimits()},
+		Web:   ListenConfig{Address: ":8080"},
+		Admin: ListenConfig{Address: ":9090"},
+		Queue: QueueConfig{Replicas: 1},
+		Git:   GitConfig{Timeout: time.Minute},
+		Images: ImagesConfig{
+			BatchWindow: 100 * time.Millisecond,
+			AuthorName:  "kubevelabot", AuthorEmail: "kubevelabot@users.noreply.github.com",
+		},
 		Worker:  WorkerConfig{Slots: 8, Grace: 20 * time.Second},
 		Render:  RenderConfig{Processes: 4, Timeout: 30 * time.Second, MemoryMiB: 512},
 		Poll:    PollConfig{MaxInterval: 10 * time.Minute},
@@ -269,6 +303,7 @@ func (c Config) Validate() error {
 	if c.Git.Timeout < time.Second || c.Git.Timeout > 30*time.Minute {
 		bad("git.timeout", "%s: want 1s to 30m", c.Git.Timeout)
 	}
+	c.Images.validate(bad)
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
 	default:
@@ -284,3 +319,18 @@ func (c Config) Validate() error {
 	}
 	return usageErrorf("configuration: %w", errors.Join(errs...))
 }
+
+func (c ImagesConfig) validate(bad func(key, format string, args ...any)) {
+	if c.BatchWindow < time.Millisecond || c.BatchWindow > time.Minute {
+		bad("images.batchWindow", "%s: want 1ms to 1m", c.BatchWindow)
+	}
+	if !isPerson(c.AuthorName) {
+		bad("images.authorName", "%q: want a text without < and >", c.AuthorName)
+	}
+	if !isPerson(c.AuthorEmail) {
+		bad("images.authorEmail", "%q: want an address without < and >", c.AuthorEmail)
+	}
+}
+
+// isPerson is what Git takes as a name or an address.
+func isPerson(s string) bool { return s != "" && !strings.ContainsAny(s, "<>\n") }

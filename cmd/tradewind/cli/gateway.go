@@ -28,7 +28,7 @@ func (s *server) serveHooks(ctx context.Context) error {
 		Logger: s.log.With("part", "hooks"), Registerer: s.registry,
 	}
 	if s.worker != nil {
-		cfg.Watchers = s.worker.reconciler
+		cfg.Watchers = watchers{s.worker.reconciler, s.worker.bumper}
 	}
 	gateway, err := handlers.Hooks(cfg)
 	if err != nil {

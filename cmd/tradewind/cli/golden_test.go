@@ -72,7 +72,7 @@ func (p *process) transcript(args []string, code int) string {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"ls"}, {"status"}, {"render"}, {"def"}, {"def", "apply"}, {"def", "list"}, {"policy"}, {"policy", "test"}, {"send"}, {"send", "github"}, {"send", "github", "push"}, {"version"},
+	for _, args := range [][]string{{"ls"}, {"images"}, {"status"}, {"render"}, {"def"}, {"def", "apply"}, {"def", "list"}, {"policy"}, {"policy", "test"}, {"send"}, {"send", "github"}, {"send", "github", "push"}, {"version"},
 		{"tree"}, {"history"}, {"rollback"}, {"diff"}, {"dry-run"}, {"logs"}, {"reconcile"}, {"suspend"}, {"resume"}, {"wait"}, {"delete"}, {"workflow"},
 		{"workflow", "list"}, {"workflow", "suspend"}, {"workflow", "resume"}, {"workflow", "terminate"}, {"workflow", "restart"}, {"workflow", "rollback"},
 	} {

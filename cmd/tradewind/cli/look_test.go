@@ -51,11 +51,11 @@ func look(t *testing.T, s shelf, environ []string, args ...string) (*process, in
 	connect := func(clusterFlags) (applications, error) { return s, nil }
 	root := newRootCmd(p.env)
 	for _, cmd := range root.Commands() {
-		if cmd.Name() == "ls" || cmd.Name() == "status" {
+		if cmd.Name() == "ls" || cmd.Name() == "images" || cmd.Name() == "status" {
 			root.RemoveCommand(cmd)
 		}
 	}
-	root.AddCommand(lsCmd(p.env, connect), statusCmd(p.env, connect, nil))
+	root.AddCommand(lsCmd(p.env, connect), imagesCmd(p.env, connect), statusCmd(p.env, connect, nil))
 	root.SetArgs(args)
 	return p, p.exit(root.ExecuteContext(t.Context()))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/events/queue"
 	"github.com/tradewind-dev/tradewind/handlers"
+	"github.com/tradewind-dev/tradewind/services/bump"
 	"github.com/tradewind-dev/tradewind/services/reconcile"
 	records "github.com/tradewind-dev/tradewind/services/status"
 	"github.com/tradewind-dev/tradewind/sync/apply"
@@ -78,6 +79,7 @@ type worker struct {
 	mirrors    *git.Mirrors
 	reconciler *reconcile.Reconciler
 	processes  *pool.Pool
+	bumper     *bump.Bumper
 }
 
 func serve(ctx context.Context, e *env, cfg Config) error {
@@ -147,6 +149,7 @@ func (s *server) newWorker() error {
 		Queue: reconcileQueue{s.queue}, Outside: outbound.New(outbound.Config{AllowedHosts: s.cfg.Steps.AllowedHosts}),
 		Logger: s.log, Registerer: s.registry,
 	})}
+	s.worker.bumper = s.newBumper(cluster, mirrors)
 	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
 	return nil
 }
@@ -177,6 +180,7 @@ func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
 	}
 	run("watches", s.worker.cluster.Run)
 	run("wake", s.worker.reconciler.Wake)
+	run("images", s.worker.bumper.Wake)
 	run("poll", s.poll)
 	run("status", records.New(s.queue, s.worker.cluster, s.log).Run)
 	run("work", func(ctx context.Context) error {
@@ -186,14 +190,28 @@ func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
 		}
 		s.log.Info("working", "part", "worker", "slots", s.cfg.Worker.Slots, "apps", len(s.worker.cluster.Applications()))
 		var both errgroup.Group
-		both.Go(func() error { return s.queue.Route(ctx, s.worker.reconciler.Route) })
-		both.Go(func() error {
-			return s.queue.Work(ctx, s.cfg.Worker.Slots, func(ctx context.Context, job queue.Job) error {
-				return s.worker.reconciler.Run(ctx, reconcile.Job{Trigger: job.Trigger, Attempt: job.Attempt, Check: job.Check})
-			})
-		})
+		both.Go(func() error { return s.queue.Route(ctx, s.worker.route) })
+		both.Go(func() error { return s.queue.Work(ctx, s.cfg.Worker.Slots, s.worker.run) })
 		return both.Wait()
 	})
+}
+
+// route hands an event to everyone it may concern.
+func (w *worker) route(ctx context.Context, ev events.Event) ([]events.Trigger, error) {
+	triggers, err := w.bumper.Route(ctx, ev)
+	if err != nil || ev.Type == events.TypeArtifactPublished {
+		return triggers, err
+	}
+	apps, err := w.reconciler.Route(ctx, ev)
+	return append(apps, triggers...), err
+}
+
+// run hands a key to whom it belongs.
+func (w *worker) run(ctx context.Context, job queue.Job) error {
+	if _, ok := job.Key.Branch(); ok {
+		return w.bumper.Run(ctx, bump.Job{Trigger: job.Trigger, Check: job.Check})
+	}
+	return w.reconciler.Run(ctx, reconcile.Job{Trigger: job.Trigger, Attempt: job.Attempt, Check: job.Check})
 }
 
 // reconcileQueue is the queue as a Reconciler sees it.

@@ -1,4 +1,4 @@
-// Package scope says which repositories a receiver's sender may speak for: keys that are
+// Package scope says which repositories and images a receiver's sender may speak for: keys that are
 // equal, and keys below a prefix of whole path parts. Nothing in a scope is a pattern
 // beyond that, and nothing from a payload ever becomes one.
 package scope
@@ -13,7 +13,7 @@ import (
 )
 
 // Scope is a set of repositories.
-type Scope struct{ exact, folded set }
+type Scope struct{ exact, folded, images set }
 
 type set struct {
 	keys     map[string]bool
@@ -25,7 +25,7 @@ func Parse(entries []string) (Scope, error) {
 	if len(entries) == 0 {
 		return Scope{}, errors.New("its scope is empty: list the repositories it may speak for, as host/path or host/org/*")
 	}
-	s := Scope{exact: set{keys: map[string]bool{}}, folded: set{keys: map[string]bool{}}}
+	s := Scope{exact: newSet(), folded: newSet(), images: newSet()}
 	for i, entry := range entries {
 		key, prefix, err := parseEntry(entry)
 		if err != nil { // the entry may hold a credential
@@ -33,9 +33,14 @@ func Parse(entries []string) (Scope, error) {
 		}
 		s.exact.add(key, prefix)
 		s.folded.add(events.FoldRepoKey(key), prefix)
+		if image, ok := imageEntry(entry); ok {
+			s.images.add(image, prefix)
+		}
 	}
 	return s, nil
 }
+
+func newSet() set { return set{keys: map[string]bool{}} }
 
 func (s *set) add(key string, prefix bool) {
 	if prefix {
@@ -62,6 +67,33 @@ func parseEntry(entry string) (key string, prefix bool, err error) {
 	const below = "/x"
 	key, err = events.RepoKey(url + below)
 	return strings.TrimSuffix(key, below[1:]), true, err
+}
+
+// imageEntry reads an entry as the name of an image, which is spelled in its own way: the
+// host of Docker Hub has many names. Some entries are no image's.
+func imageEntry(entry string) (key string, ok bool) {
+	name, prefix := strings.CutSuffix(entry, "/*")
+	if strings.Contains(name, "://") {
+		return "", false
+	}
+	const below = "/x/x" // a name in Docker Hub has two parts
+	if !prefix {
+		key, tag, _, err := events.SplitImage(name)
+		return key, err == nil && tag == ""
+	}
+	key, err := events.ImageKey(name + below)
+	return strings.TrimSuffix(key, below[1:]), err == nil
+}
+
+// WithinImages keeps the keys of images that are in scope.
+func (s Scope) WithinImages(keys []string) []string {
+	var in []string
+	for _, key := range keys {
+		if s.images.has(key) {
+			in = append(in, key)
+		}
+	}
+	return in
 }
 
 // Within keeps the keys that are in scope. With fold, upper and lower case are the same.

@@ -81,3 +81,20 @@ func TestParseRefuses(t *testing.T) {
 		t.Error("an empty scope is taken")
 	}
 }
+
+func TestWithinImages(t *testing.T) {
+	t.Parallel()
+	s, err := Parse([]string{"ghcr.io/Acme/*", "docker.io/acme/app", "docker.io/library/*", "127.0.0.1:5000/acme/*", "registry.example.com/*", "dev.azure.com/org/My Proj/*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]bool{
+		"ghcr.io/acme/app": true, "ghcr.io/acme/team/app": true, "ghcr.io/acme": false, "ghcr.io/acmee/app": false,
+		"index.docker.io/acme/app": true, "index.docker.io/acme/other": false, "index.docker.io/library/nginx": true,
+		"127.0.0.1:5000/acme/app": true, "127.0.0.1:50000/acme/app": false, "registry.example.com/a": true, "": false,
+	} {
+		if got := s.WithinImages([]string{key}); (len(got) == 1) != want {
+			t.Errorf("%q: %q, want %t", key, got, want)
+		}
+	}
+}

@@ -32,6 +32,7 @@ const (
 	outcomeBytes    = 512 << 20
 	parkedBytes     = 1 << 30
 	sightingAge     = 30 * 24 * time.Hour
+	imageAge        = 7 * 24 * time.Hour
 	sessionAge      = time.Hour
 
 	// RouteWait is how long a delivery of intake may stay unsettled before another
@@ -56,6 +57,7 @@ type Settings struct {
 type Streams struct {
 	Intake                                              []jetstream.Stream
 	Work, Claims, Sessions, Parked, Outcomes, Sightings jetstream.Stream
+	Images                                              jetstream.Stream
 }
 
 // IntakeName is the name of a shard's stream.
@@ -128,6 +130,16 @@ func (s Settings) sightings() jetstream.StreamConfig {
 	})
 }
 
+// images keeps more than the last tag: one pushed a moment before the highest may be
+// announced after it.
+func (s Settings) images() jetstream.StreamConfig {
+	return s.common(jetstream.StreamConfig{
+		Name: "TW_IMAGES", Subjects: []string{imageSubjects},
+		Description: "the tags announced of each image lately", MaxAge: imageAge,
+		MaxMsgsPerSubject: 100, MaxMsgSize: maxSmall,
+	})
+}
+
 // common fills in what all streams share. Direct reads may be answered by a replica that
 // is behind, so they are for single servers.
 func (s Settings) common(cfg jetstream.StreamConfig) jetstream.StreamConfig {
@@ -166,7 +178,7 @@ func (s Settings) ensure(ctx context.Context, js jetstream.JetStream) (*Streams,
 		cfg jetstream.StreamConfig
 	}{
 		{&out.Work, s.work()}, {&out.Claims, s.claims()}, {&out.Sessions, s.sessions()},
-		{&out.Parked, s.parked()}, {&out.Outcomes, s.outcomes()}, {&out.Sightings, s.sightings()},
+		{&out.Parked, s.parked()}, {&out.Outcomes, s.outcomes()}, {&out.Sightings, s.sightings()}, {&out.Images, s.images()},
 	} {
 		var err error
 		if *x.to, err = s.stream(ctx, js, x.cfg); err != nil {

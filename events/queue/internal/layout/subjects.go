@@ -19,6 +19,7 @@ const (
 	parkedSubjects   = "tw.parked.*.*"
 	outcomeSubjects  = "tw.out.*"
 	sightingSubjects = "tw.seen.*"
+	imageSubjects    = "tw.image.*"
 
 	// AllSessions, AllClaims, AllParked and AllIntake match every record of their kind.
 	AllSessions = sessionSubjects
@@ -36,14 +37,20 @@ func Token(s string) string {
 func intakeSubjects(shard int) string { return fmt.Sprintf("tw.in.%d.>", shard) }
 
 // Intake is where an event is stored: class, host and repository come from its subject
-// ("<host>/<path>@<ref>"), so that a replay can ask for one repository.
+// ("<host>/<path>@<ref>", or "<host>/<path>:<tag>" of an image), so that a replay can ask for one repository.
 func Intake(e events.Event) string {
 	sum := sha256.Sum256([]byte(e.ID))
 	class := "other"
-	if e.Type == events.TypeSourcePushed {
-		class = "git"
-	}
 	about, _, _ := strings.Cut(e.Subject, "@")
+	switch e.Type {
+	case events.TypeSourcePushed:
+		class = "git"
+	case events.TypeArtifactPublished:
+		class = "reg"
+		if key, err := events.ImageKey(e.Subject); err == nil {
+			about = key // without the tag
+		}
+	}
 	host, _, _ := strings.Cut(about, "/")
 	return fmt.Sprintf("tw.in.%d.%s.%s.%s", sum[0]%IntakeShards, class, Token(host), Token(about))
 }
@@ -111,3 +118,6 @@ func Outcome(k events.Key) string { return "tw.out." + Token(string(k)) }
 
 // Sighting is where the last event heard of a source is.
 func Sighting(sourceKey string) string { return "tw.seen." + Token(sourceKey) }
+
+// Image is where the tags announced of an image are.
+func Image(imageKey string) string { return "tw.image." + Token(imageKey) }

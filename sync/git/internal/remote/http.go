@@ -39,14 +39,22 @@ func (e *RedirectError) Hint() string {
 	return "write the URL it redirects to; a credential never follows a redirect"
 }
 
-// The smart protocol over HTTP: a GET that lists refs, a POST that asks for a pack.
-// https://git-scm.com/docs/http-protocol
+// service is one of the two things a Git server does. Its name is part of every address
+// and media type of the smart protocol: a GET that lists refs, a POST that asks for a
+// pack or brings one. https://git-scm.com/docs/http-protocol
+type service string
+
 const (
-	service      = "git-upload-pack"
+	uploadPack  service = "git-upload-pack"
+	receivePack service = "git-receive-pack"
+)
+
+func (s service) advertisement() string { return "application/x-" + string(s) + "-advertisement" }
+func (s service) request() string       { return "application/x-" + string(s) + "-request" }
+func (s service) result() string        { return "application/x-" + string(s) + "-result" }
+
+const (
 	infoRefs     = "/info/refs"
-	advertised   = "application/x-git-upload-pack-advertisement"
-	packRequest  = "application/x-git-upload-pack-request"
-	packResult   = "application/x-git-upload-pack-result"
 	userAgent    = "git/tradewind" // some forges serve Git only to agents called git/…
 	maxRedirects = 5
 )
@@ -54,14 +62,15 @@ const (
 // httpSession is one exchange over HTTP(S). base moves when discovery is redirected
 // within the server.
 type httpSession struct {
-	dialer *Dialer
-	client *http.Client
-	base   string
-	host   string // for the limits
-	auth   Auth
+	dialer  *Dialer
+	client  *http.Client
+	service service
+	base    string
+	host    string // for the limits
+	auth    Auth
 }
 
-func (d *Dialer) openHTTP(ep Endpoint, auth Auth) (Session, error) {
+func (d *Dialer) openHTTP(ep Endpoint, auth Auth, svc service) (*httpSession, error) {
 	if auth.BearerToken == "" && auth.Username == "" && len(auth.Identity) > 0 {
 		return nil, &AuthError{"the URL is for HTTPS but the credential is an SSH key",
 			"use the ssh:// URL of the repository, or a secret with username and password"}
@@ -71,20 +80,21 @@ func (d *Dialer) openHTTP(ep Endpoint, auth Auth) (Session, error) {
 		return nil, err
 	}
 	return &httpSession{
-		dialer: d,
-		client: &http.Client{Transport: base, CheckRedirect: checkRedirect},
-		base:   ep.String(),
-		host:   net.JoinHostPort(ep.Host, ep.Port),
-		auth:   auth,
+		dialer:  d,
+		client:  &http.Client{Transport: base, CheckRedirect: checkRedirect},
+		service: svc,
+		base:    ep.String(),
+		host:    net.JoinHostPort(ep.Host, ep.Port),
+		auth:    auth,
 	}, nil
 }
 
 func (s *httpSession) Refs(ctx context.Context) (*packp.AdvRefs, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+infoRefs+"?service="+service, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+infoRefs+"?service="+string(s.service), http.NoBody)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.do(req, advertised)
+	resp, err := s.do(req, s.service.advertisement())
 	if err != nil {
 		return nil, err
 	}
@@ -102,12 +112,7 @@ func (s *httpSession) Pack(ctx context.Context, want *packp.UploadPackRequest) (
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/"+service, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", packRequest)
-	resp, err := s.do(req, packResult) //nolint:bodyclose // the caller closes what is returned
+	resp, err := s.post(ctx, body) //nolint:bodyclose // the caller closes what is returned
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +120,38 @@ func (s *httpSession) Pack(ctx context.Context, want *packp.UploadPackRequest) (
 	return decodePack(limited, want)
 }
 
+// Push implements [PushSession].
+func (s *httpSession) Push(ctx context.Context, update *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error) {
+	var body bytes.Buffer
+	if err := update.Encode(&body); err != nil {
+		return nil, err
+	}
+	resp, err := s.post(ctx, body.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return decodeReport(resp.Body)
+}
+
+func (s *httpSession) post(ctx context.Context, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/"+string(s.service), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", s.service.request())
+	return s.do(req, s.service.result())
+}
+
 func (s *httpSession) Close() error { return nil }
+
+// reportBytes is more than the report on one ref takes.
+const reportBytes = 64 << 10
+
+func decodeReport(r io.Reader) (*packp.ReportStatus, error) {
+	report := packp.NewReportStatus()
+	return report, report.Decode(newLimitReader(r, reportBytes, "the report on a push"))
+}
 
 // errorBodyBytes is what is read of an answer that is an error, to keep the connection.
 const errorBodyBytes = 16 << 10

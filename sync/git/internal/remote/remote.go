@@ -1,6 +1,7 @@
 // Package remote is how Tradewind reaches Git servers, over HTTPS and SSH and nothing
 // else. In goes a URL that a user wrote together with the credential meant for it, out
-// comes one exchange with the server: the list of refs, then at most one pack.
+// comes one exchange with the server: the list of refs, then at most one pack, in either
+// direction.
 //
 // It promises that the connection goes to an address that was checked (no loopback,
 // link-local, private or metadata address unless configured), that a credential only
@@ -66,6 +67,14 @@ type Session interface {
 	Close() error
 }
 
+// PushSession is one exchange that writes. Refs comes first and is asked once.
+type PushSession interface {
+	Refs(ctx context.Context) (*packp.AdvRefs, error)
+	// Push sends a pack and moves refs, and returns what the server says of each.
+	Push(ctx context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error)
+	Close() error
+}
+
 // Parse checks rawURL and takes it apart.
 func (d *Dialer) Parse(rawURL string) (Endpoint, error) {
 	ep, err := parseURL(rawURL)
@@ -83,9 +92,17 @@ func (d *Dialer) Parse(rawURL string) (Endpoint, error) {
 // connection and gives back what the exchange holds.
 func (d *Dialer) Open(ctx context.Context, ep Endpoint, auth Auth) (Session, error) {
 	if ep.Scheme == "ssh" {
-		return d.openSSH(ctx, ep, auth)
+		return d.openSSH(ctx, ep, auth, uploadPack)
 	}
-	return d.openHTTP(ep, auth)
+	return d.openHTTP(ep, auth, uploadPack)
+}
+
+// OpenPush starts an exchange that writes.
+func (d *Dialer) OpenPush(ctx context.Context, ep Endpoint, auth Auth) (PushSession, error) {
+	if ep.Scheme == "ssh" {
+		return d.openSSH(ctx, ep, auth, receivePack)
+	}
+	return d.openHTTP(ep, auth, receivePack)
 }
 
 // Close drops idle connections.

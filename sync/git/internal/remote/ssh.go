@@ -26,7 +26,7 @@ func (e *ServerError) Error() string { return "the server refused" }
 // minRSABits is the smallest RSA key that is accepted, on either side.
 const minRSABits = 3072
 
-// sshSession is one run of git-upload-pack over one connection. go-git's own SSH
+// sshSession is one run of a service over one connection. go-git's own SSH
 // transport dials by itself and reads the user's SSH configuration, so it is not used.
 type sshSession struct {
 	client *ssh.Client
@@ -40,7 +40,7 @@ type sshSession struct {
 	asked  bool
 }
 
-func (d *Dialer) openSSH(ctx context.Context, ep Endpoint, auth Auth) (_ Session, err error) {
+func (d *Dialer) openSSH(ctx context.Context, ep Endpoint, auth Auth, svc service) (*sshSession, error) {
 	cfg, err := sshConfig(ep, auth)
 	if err != nil {
 		return nil, err
@@ -65,14 +65,14 @@ func (d *Dialer) openSSH(ctx context.Context, ep Endpoint, auth Auth) (_ Session
 	}
 	_ = conn.SetDeadline(time.Time{})
 	s := &sshSession{client: ssh.NewClient(c, chans, reqs), limit: d.cfg.PackBytes, refs: d.cfg.RefBytes, stop: stop}
-	if err := s.start(ep.sshPath()); err != nil {
+	if err := s.start(svc, ep.sshPath()); err != nil {
 		stop()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *sshSession) start(path string) error {
+func (s *sshSession) start(svc service, path string) error {
 	run, err := s.client.NewSession()
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (s *sshSession) start(path string) error {
 		return err
 	}
 	s.run, s.stdin, s.stdout, s.stderr = run, stdin, bufio.NewReader(stdout), firstLine(stderr)
-	return run.Start(service + " " + shellQuote(path))
+	return run.Start(string(svc) + " " + shellQuote(path))
 }
 
 // firstLine reads what a server complains about and throws the rest away. The goroutine
@@ -140,7 +140,20 @@ func (s *sshSession) Pack(_ context.Context, req *packp.UploadPackRequest) (io.R
 	return decodePack(io.NopCloser(limited), req)
 }
 
-// Close tells a server that was only asked for its refs that nothing is wanted.
+// Push implements [PushSession].
+func (s *sshSession) Push(ctx context.Context, req *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error) {
+	s.asked = true
+	if err := req.Encode(s.stdin); err != nil {
+		return nil, err
+	}
+	report, err := decodeReport(s.stdout)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return report, err
+}
+
+// Close tells a server that was only asked for its refs that there is nothing more.
 func (s *sshSession) Close() error {
 	defer s.stop()
 	if !s.asked {

@@ -55,6 +55,9 @@ func (t *Tree) ID(name string) (string, bool) {
 	return e.ID.String(), true
 }
 
+// Objects is where the tree's objects are, and its root among them.
+func Objects(t *Tree) (*objects.Store, objects.ID) { return t.store, t.root }
+
 // CleanPath brings a path as users write it ("./apps", "apps/", "/apps") into the form
 // file systems want ("apps"; "." for the root). It refuses "..".
 func CleanPath(name string) (string, error) {
