@@ -118,7 +118,7 @@ type call struct {
 // words are all commands, by the name scripts use.
 func words() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]word{
-		"world": startWorld, "seed": seedRepo, "repo": createRepo,
+		"world": startWorld, "seed": seedRepo, "repo": createRepo, "chart": publishChart, "releases": awaitReleases,
 		"git": runGit, "push": pushAll, "edit": editFile,
 		"tradewind": runTradewind, "start": startTradewind, "shutdown": shutdownTradewind, "crash": crashTradewind,
 		"break": breakPart, "mend": mendPart,
@@ -199,6 +199,8 @@ func startWorld(ctx context.Context, s *story, ts *testscript.TestScript, c call
 	ts.Setenv("KUBECONFIG", w.Cluster.Kubeconfig)
 	ts.Setenv("TRADEWIND_CONFIG", w.Tradewind.Config)
 	ts.Setenv("GIT_URL", w.Git.URL)
+	ts.Setenv("CHARTS_URL", w.Charts)
+	ts.Setenv("REGISTRY_URL", w.Registry)
 	s.setAddresses(ts)
 	return nil
 }

@@ -63,17 +63,18 @@ func newTradewind(dir, binary string, config map[string]any) (*Tradewind, error)
 	}, nil
 }
 
-// configFor is everything of the file that does not change while the world lives.
-func configFor(dir, gitHost, kubeconfig string) map[string]any {
+// configFor is everything of the file that does not change while the world lives; the
+// first of the hosts is the Git server.
+func configFor(dir string, hosts []string, kubeconfig string) map[string]any {
 	return map[string]any{
 		"queue":   map[string]any{"storeDir": filepath.Join(dir, "queue"), "allowVolatile": true},
-		"git":     map[string]any{"allowedHosts": []string{gitHost}, "insecureHosts": []string{gitHost}},
+		"git":     map[string]any{"allowedHosts": hosts, "insecureHosts": hosts},
 		"cluster": map[string]any{"kubeconfig": kubeconfig},
 		"web":     map[string]any{"address": ""},
 		"log":     map[string]any{"level": "debug", "format": "json"},
 		"hooks": map[string]any{"receivers": []any{map[string]any{
 			"id": ReceiverID, "name": ReceiverID, "sender": "github",
-			"secretFile": filepath.Join(dir, "webhook-secret"), "scope": []string{gitHost + "/acme/*"},
+			"secretFile": filepath.Join(dir, "webhook-secret"), "scope": []string{hosts[0] + "/acme/*"},
 		}}},
 		"poll": map[string]any{"maxInterval": "10m"},
 	}

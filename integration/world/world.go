@@ -137,7 +137,11 @@ func (w *World) startTradewind(ctx context.Context, o Options) error {
 		}
 		binary = filepath.Join(root, "bin", "tradewind")
 	}
-	config := configFor(w.Dir, strings.TrimPrefix(w.Git.URL, "http://"), kubeconfig)
+	hosts := make([]string, 0, 3)
+	for _, url := range []string{w.Git.URL, w.Charts, w.Registry} {
+		hosts = append(hosts, strings.TrimPrefix(url, "http://"))
+	}
+	config := configFor(w.Dir, hosts, kubeconfig)
 	for section, settings := range o.Settings {
 		merged, _ := config[section].(map[string]any)
 		if merged == nil {

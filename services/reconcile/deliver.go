@@ -10,6 +10,7 @@ import (
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/helm"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/render"
 	"github.com/tradewind-dev/tradewind/sync/workflow"
@@ -83,6 +84,15 @@ type component struct {
 	source   *render.Source
 	rendered *render.Component
 	items    []apply.Item
+	release  *release // of type helm only
+}
+
+// wanted is everything of the component that is not to be pruned.
+func (c component) wanted() []apply.Item {
+	if c.release == nil {
+		return c.items
+	}
+	return slices.Concat(c.items, c.release.kept)
 }
 
 func (x *run) context(revision oam.Revision) render.Context {
@@ -105,6 +115,14 @@ func (x *run) render(ctx context.Context, revision oam.Revision) ([]component, e
 	var out []component
 	var sources []oam.Source
 	for _, c := range x.app.Spec.Components {
+		if c.Type == helm.ComponentType {
+			made, err := x.release(ctx, c, rc, fresh)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, made)
+			continue
+		}
 		src, err := render.SourceOf(c)
 		if err != nil {
 			return nil, x.renderProblem(err)
@@ -125,6 +143,7 @@ func (x *run) render(ctx context.Context, revision oam.Revision) ([]component, e
 		}
 		out = append(out, component{spec: c, source: src, rendered: rendered, items: items(c.Name, rendered)})
 	}
+	sources = append(sources, x.sources...)
 	if len(sources) > 0 {
 		x.good(oam.ConditionFetched)
 	}
@@ -191,12 +210,12 @@ func (x *run) execute(ctx context.Context, plan workflow.Plan, revision oam.Revi
 	var wanted []apply.Item
 	for _, name := range workflow.Dispatched(plan, state) {
 		c := find(components, name)
-		wanted = append(wanted, c.items...)
 		if !done[name] {
 			if _, err := x.applyStep(ctx, inv, c, rc); err != nil {
 				return err
 			}
 		}
+		wanted = append(wanted, c.wanted()...)
 	}
 	x.status.AppliedResources = applied(wanted)
 	x.good(oam.ConditionWorkflow)
@@ -213,6 +232,9 @@ func (x *run) applyStep(ctx context.Context, inv *apply.Inventory, c component, 
 	}
 	if err := inv.Widen(ctx, c.items); err != nil {
 		return running(err.Error()), applyProblem(oam.ConditionWorkflow, "FailedApply", err)
+	}
+	if c.release != nil {
+		return x.applyRelease(ctx, inv, c, rc)
 	}
 	fromGit := c.source != nil
 	changes, err := x.cluster.Apply(ctx, inv, c.items, apply.ApplyOptions{Check: x.job.Check, Adopt: fromGit})

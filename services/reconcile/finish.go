@@ -172,21 +172,29 @@ func (x *run) retry(p *problem) error {
 	return events.RetryAfter(max(delay, p.after), p.err)
 }
 
-// wakeLater sets a timer for the next moment at which the workflow changes by itself.
+// wakeLater sets a timer for the next moment at which something changes by itself.
 func (x *run) wakeLater(ctx context.Context) error {
-	w := x.status.Workflow
-	if w == nil || w.Finished || !x.app.DeletionTimestamp.IsZero() {
+	if !x.app.DeletionTimestamp.IsZero() {
 		return nil
 	}
-	plan, err := workflow.NewPlan(x.app)
-	if err != nil {
-		return nil // reported by deliver
+	if w := x.status.Workflow; w != nil && !w.Finished {
+		plan, err := workflow.NewPlan(x.app)
+		if err != nil {
+			return nil // reported by deliver
+		}
+		x.wakeAt(workflow.Deadline(plan, w))
 	}
-	at := workflow.Deadline(plan, w)
-	if at.IsZero() {
+	if x.wake.IsZero() {
 		return nil
 	}
-	return x.queue.TriggerAt(ctx, events.Trigger{Key: x.job.Key, Cause: events.CauseSchedule, Time: at}, at)
+	return x.queue.TriggerAt(ctx, events.Trigger{Key: x.job.Key, Cause: events.CauseSchedule, Time: x.wake}, x.wake)
+}
+
+// wakeAt asks for another look at a moment; there is one timer, and the earliest counts.
+func (x *run) wakeAt(at time.Time) {
+	if !at.IsZero() && (x.wake.IsZero() || at.Before(x.wake)) {
+		x.wake = at
+	}
 }
 
 func fetchProblem(err error) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/helm"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
@@ -49,6 +50,7 @@ type Reconciler struct {
 	metrics  *metrics
 	cluster  *apply.Cluster
 	mirrors  *git.Mirrors
+	charts   *helm.Charts
 	renderer *render.Renderer
 	queue    Queue
 	now      func() time.Time
@@ -59,6 +61,7 @@ type Reconciler struct {
 	wakes   *wakes
 	heads   *heads
 	secrets *secrets
+	texts   *texts
 	changed *broadcaster
 
 	mu   sync.Mutex
@@ -69,6 +72,7 @@ type Reconciler struct {
 type Config struct {
 	Cluster  *apply.Cluster
 	Mirrors  *git.Mirrors
+	Charts   *helm.Charts
 	Renderer *render.Renderer
 	// Catalog is where the Renderer finds its types; it is kept as the cluster has them.
 	Catalog    *render.Catalog
@@ -81,9 +85,9 @@ type Config struct {
 // before the cluster runs.
 func New(cfg Config) *Reconciler {
 	r := &Reconciler{
-		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors,
+		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
 		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, now: time.Now,
-		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
+		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 	}
 	cfg.Cluster.OnApplication(r.onApplication)
 	cfg.Cluster.OnDefinition(r.onDefinition)
@@ -101,7 +105,9 @@ type run struct {
 	memo    *memo
 	begun   time.Time
 	changes apply.ChangeSet
-	commit  string // of the first source, for the log
+	commit  string       // of the first source, for the log
+	sources []oam.Source // of charts
+	wake    time.Time    // when to look again without being told; zero is never
 }
 
 // problem is why a run did not get to its end.
@@ -191,6 +197,7 @@ func (x *run) remove(ctx context.Context) error {
 // time.
 type memo struct {
 	rendered  map[string]renderedMemo // by component
+	releases  map[string]releaseMemo  // by component
 	requested string                  // value of the requested-at annotation last honoured
 }
 
@@ -198,7 +205,7 @@ func (r *Reconciler) memoOf(key events.Key) *memo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.memo[key] == nil {
-		r.memo[key] = &memo{rendered: map[string]renderedMemo{}}
+		r.memo[key] = &memo{rendered: map[string]renderedMemo{}, releases: map[string]releaseMemo{}}
 	}
 	return r.memo[key]
 }

@@ -21,6 +21,8 @@ import (
 	records "github.com/tradewind-dev/tradewind/services/status"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/guard"
+	"github.com/tradewind-dev/tradewind/sync/helm"
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
 
@@ -132,9 +134,12 @@ func (s *server) newWorker() error {
 		Dir: s.cfg.Git.Dir, AllowedHosts: s.cfg.Git.AllowedHosts, InsecureHosts: s.cfg.Git.InsecureHosts,
 		Timeout: s.cfg.Git.Timeout, Registerer: s.registry,
 	})
+	charts := helm.NewCharts(helm.Config{
+		Dial: guard.New("git.allowedHosts", s.cfg.Git.AllowedHosts, nil).Dial, InsecureHosts: s.cfg.Git.InsecureHosts, Timeout: s.cfg.Git.Timeout,
+	})
 	catalog := render.NewCatalog()
 	s.worker = &worker{cluster: cluster, mirrors: mirrors, reconciler: reconcile.New(reconcile.Config{
-		Cluster: cluster, Mirrors: mirrors, Catalog: catalog,
+		Cluster: cluster, Mirrors: mirrors, Charts: charts, Catalog: catalog,
 		Renderer: render.New(render.Config{Definitions: catalog, Namespaced: cluster.Namespaced}),
 		Queue:    reconcileQueue{s.queue}, Logger: s.log, Registerer: s.registry,
 	})}
