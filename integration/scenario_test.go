@@ -121,7 +121,7 @@ type call struct {
 // words are all commands, by the name scripts use.
 func words() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]word{
-		"world": startWorld, "seed": seedRepo, "repo": createRepo,
+		"world": startWorld, "seed": seedRepo, "repo": createRepo, "chart": publishChart, "releases": awaitReleases,
 		"git": runGit, "push": pushAll, "edit": editFile,
 		"image": pushImage, "images": pushImages, "forged-image": forgeImage, "announced": awaitAnnounced, "registry": countRegistry, "bump-race": raceImages,
 		"tradewind": runTradewind, "start": startTradewind, "shutdown": shutdownTradewind, "crash": crashTradewind,
@@ -206,6 +206,7 @@ func startWorld(ctx context.Context, s *story, ts *testscript.TestScript, c call
 	ts.Setenv("TRADEWIND_CONFIG", w.Tradewind.Config)
 	ts.Setenv("REGISTRY", w.Images.Host)
 	ts.Setenv("GIT_URL", w.Git.URL)
+	ts.Setenv("CHARTS_URL", w.Charts)
 	s.setAddresses(ts)
 	return nil
 }

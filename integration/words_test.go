@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tradewind-dev/tradewind/integration/charts"
 	"github.com/tradewind-dev/tradewind/integration/seed"
 	"github.com/tradewind-dev/tradewind/integration/world/forge"
 	"github.com/tradewind-dev/tradewind/integration/world/kube"
@@ -30,7 +31,7 @@ func seedRepo(ctx context.Context, s *story, ts *testscript.TestScript, c call) 
 	if err := c.once(1, 1, "seed <dir>"); err != nil {
 		return err
 	}
-	files, err := seed.Files(s.world.Git.RepoURL(seedRepoName))
+	files, err := seed.Files(s.world.Git.RepoURL(seedRepoName), s.world.Charts)
 	if err != nil {
 		return err
 	}
@@ -85,6 +86,34 @@ func (s *story) serve(ctx context.Context, ts *testscript.TestScript, name strin
 	}
 	_, err = forge.Git(ctx, s.work, "clone", "--quiet", url, ts.MkAbs(dir))
 	return err
+}
+
+// publishChart: chart <dir>. Packs the chart in dir and puts it into the chart repository.
+func publishChart(_ context.Context, s *story, ts *testscript.TestScript, c call) error {
+	if err := c.once(1, 1, "chart <dir>"); err != nil {
+		return err
+	}
+	return charts.Publish(s.world.ChartsDir, os.DirFS(ts.MkAbs(c.args[0])))
+}
+
+// awaitReleases: releases <ns>/<name> <regexp>. Waits until what "helm history" says of
+// the release, as lines joined by "; ", matches.
+func awaitReleases(ctx context.Context, s *story, _ *testscript.TestScript, c call) error {
+	if err := c.once(2, 2, "releases <ns>/<name> <regexp>"); err != nil {
+		return err
+	}
+	re, err := regexp.Compile(c.args[1])
+	if err != nil {
+		return err
+	}
+	namespace, name, _ := strings.Cut(c.args[0], "/")
+	return poll(ctx, func() error {
+		lines, err := s.world.Cluster.Releases(namespace, name)
+		if got := strings.Join(lines, "; "); err == nil && !re.MatchString(got) {
+			err = fmt.Errorf("helm history says %q", got)
+		}
+		return err
+	})
 }
 
 // runGit: [!] git <args>. The real git, with an identity.

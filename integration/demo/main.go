@@ -110,7 +110,7 @@ func (d *demo) deliver(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	d.out.step("The example: 2 Applications by hand, 2 from Git")
-	files, err := seed.Files(d.world.Git.RepoURL(repoName))
+	files, err := seed.Files(d.world.Git.RepoURL(repoName), d.world.Charts)
 	if err != nil {
 		return err
 	}

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
+
+	"github.com/tradewind-dev/tradewind/integration/charts"
 )
 
 // server is any HTTP handler on a free loopback port.
@@ -39,14 +39,10 @@ func (s *server) stop() error {
 	return err
 }
 
-// startCharts is a Helm chart repository: whatever lies in dir, and an index that starts
-// out empty.
+// startCharts is a Helm chart repository: whatever lies in dir, which starts out with the
+// chart of the example.
 func startCharts(ctx context.Context, dir string) (*server, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	const empty = "apiVersion: v1\nentries: {}\n"
-	if err := os.WriteFile(filepath.Join(dir, "index.yaml"), []byte(empty), 0o644); err != nil {
+	if err := charts.Create(dir); err != nil {
 		return nil, err
 	}
 	return serve(ctx, http.FileServer(http.Dir(dir)))

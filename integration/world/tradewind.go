@@ -68,11 +68,12 @@ func newTradewind(dir, binary string, config map[string]any) (*Tradewind, error)
 }
 
 // configFor is everything of the file that does not change while the world lives.
-func configFor(dir, gitHost, imageHost, kubeconfig string) map[string]any {
+func configFor(dir, gitHost, chartHost, imageHost, kubeconfig string) map[string]any {
 	secret := filepath.Join(dir, "webhook-secret")
+	hosts := []string{gitHost, chartHost, imageHost}
 	return map[string]any{
 		"queue":    map[string]any{"storeDir": filepath.Join(dir, "queue"), "allowVolatile": true},
-		"git":      map[string]any{"allowedHosts": []string{gitHost}, "insecureHosts": []string{gitHost}},
+		"git":      map[string]any{"allowedHosts": hosts, "insecureHosts": hosts},
 		"steps":    map[string]any{"allowedHosts": []string{"127.0.0.1"}},
 		"cluster":  map[string]any{"kubeconfig": kubeconfig},
 		"web":      map[string]any{"address": ""},

@@ -136,7 +136,7 @@ func (w *World) startTradewind(ctx context.Context, o Options) error {
 		}
 		binary = filepath.Join(root, "bin", "tradewind")
 	}
-	config := configFor(w.Dir, strings.TrimPrefix(w.Git.URL, "http://"), w.Images.Host, kubeconfig)
+	config := configFor(w.Dir, hostOf(w.Git.URL), hostOf(w.Charts), w.Images.Host, kubeconfig)
 	for section, settings := range o.Settings {
 		merged, _ := config[section].(map[string]any)
 		if merged == nil {
@@ -155,6 +155,8 @@ func (w *World) startTradewind(ctx context.Context, o Options) error {
 	}
 	return w.StartTradewind(ctx)
 }
+
+func hostOf(url string) string { return strings.TrimPrefix(url, "http://") }
 
 // StartTradewind starts Tradewind, again after a Kill or Stop, and points the webhooks
 // at it.

@@ -110,6 +110,9 @@ func (x *run) wanted() []apply.Item {
 		if p.rendered != nil && (p.applied || failed) { // after a failure, what was to come is wanted still
 			out = append(out, x.items(p, policy.OnStateKeep, p.rendered.Objects)...)
 		}
+		if p.release != nil {
+			out = append(out, p.release.kept...)
+		}
 	}
 	for _, r := range x.stepMade() {
 		o := &unstructured.Unstructured{}

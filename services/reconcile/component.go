@@ -56,6 +56,9 @@ func (x *run) applyPart(ctx context.Context, p *part, stage policy.Stage) error 
 			return err
 		}
 	}
+	if p.release != nil {
+		return x.applyRelease(ctx, p, stage)
+	}
 	before, usual, after := staged(p.rendered.Objects)
 	for _, objects := range [][]render.Object{before, usual} {
 		if err := x.applyObjects(ctx, p, stage, objects); err != nil {

@@ -17,6 +17,7 @@ type part struct {
 
 	spec     oam.Component     // with its inputs in place
 	source   *render.Source    // of a component from Git
+	release  *release          // of a component of type helm
 	rendered *render.Component // nil until its inputs are there
 	service  *oam.Service      // as this look found it; nil when it was not looked at
 	applied  bool              // in this look

@@ -21,6 +21,7 @@ import (
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/helm"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/policy"
 	"github.com/tradewind-dev/tradewind/sync/render"
@@ -52,6 +53,7 @@ type Reconciler struct {
 	metrics  *metrics
 	cluster  *apply.Cluster
 	mirrors  *git.Mirrors
+	charts   *helm.Charts
 	renderer *render.Renderer
 	queue    Queue
 	outside  Outside
@@ -63,6 +65,7 @@ type Reconciler struct {
 	wakes   *wakes
 	heads   *heads
 	secrets *secrets
+	texts   *texts
 	changed *broadcaster
 
 	mu   sync.Mutex
@@ -73,6 +76,7 @@ type Reconciler struct {
 type Config struct {
 	Cluster  *apply.Cluster
 	Mirrors  *git.Mirrors
+	Charts   *helm.Charts
 	Renderer *render.Renderer
 	// Catalog is where the Renderer finds its types; it is kept as the cluster has them.
 	Catalog    *render.Catalog
@@ -86,9 +90,9 @@ type Config struct {
 // before the cluster runs.
 func New(cfg Config) *Reconciler {
 	r := &Reconciler{
-		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors,
+		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
 		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, now: time.Now,
-		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
+		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 	}
 	cfg.Cluster.OnApplication(r.onApplication)
 	cfg.Cluster.OnDefinition(r.onDefinition)
@@ -212,6 +216,7 @@ func (x *run) remove(ctx context.Context) error {
 // time.
 type memo struct {
 	rendered  map[string]renderedMemo // by part
+	releases  map[string]releaseMemo  // by part
 	requested string                  // value of the requested-at annotation last honoured
 	tries     map[string]try          // of steps that ended with an error
 	polls     map[string]try          // of steps that wait for something outside
@@ -226,6 +231,7 @@ func (r *Reconciler) memoOf(key events.Key) *memo {
 	if r.memo[key] == nil {
 		r.memo[key] = &memo{
 			rendered: map[string]renderedMemo{}, tries: map[string]try{}, polls: map[string]try{}, external: map[string]fetched{},
+			releases: map[string]releaseMemo{},
 		}
 	}
 	return r.memo[key]

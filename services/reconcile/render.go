@@ -9,6 +9,7 @@ import (
 
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/helm"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
@@ -56,6 +57,7 @@ func (x *run) render(ctx context.Context) error {
 		}
 	}
 	maps.DeleteFunc(x.memo.rendered, func(key string, _ renderedMemo) bool { return !known[key] })
+	maps.DeleteFunc(x.memo.releases, func(key string, _ releaseMemo) bool { return !known[key] })
 	if len(x.status.Sources) > 0 {
 		x.good(oam.ConditionFetched)
 	}
@@ -88,6 +90,9 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 			return x.renderProblem(fmt.Errorf("component %q: %w", p.Name, err))
 		}
 	}
+	if p.spec.Type == helm.ComponentType {
+		return x.renderRelease(ctx, p)
+	}
 	var err error
 	if p.source, err = render.SourceOf(p.spec); err != nil {
 		return x.renderProblem(err)
@@ -97,7 +102,7 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 		if tree, err = x.tree(ctx, x.app.Namespace, p.source, x.fresh); err != nil {
 			return fetchProblem(err)
 		}
-		x.sourceAt(p, tree.Commit())
+		x.sourceAt(p.Name, p.source, tree.Commit())
 	}
 	p.rendered, err = x.renderOne(ctx, p, tree)
 	if err != nil {
@@ -107,9 +112,9 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 }
 
 // sourceAt notes which commit a component is rendered from.
-func (x *run) sourceAt(p *part, commit git.Commit) {
+func (x *run) sourceAt(component string, src *render.Source, commit git.Commit) {
 	x.commit = cmp.Or(x.commit, string(commit))
-	source := oam.Source{Component: p.Name, URL: p.source.URL, Ref: refOf(p.source).String(), Commit: string(commit)}
+	source := oam.Source{Component: component, URL: src.URL, Ref: refOf(src).String(), Commit: string(commit)}
 	if !slices.Contains(x.status.Sources, source) {
 		x.status.Sources = append(x.status.Sources, source)
 	}

@@ -66,7 +66,7 @@ func (x *index) set(key events.Key, components []oam.Component) {
 func interestsOf(key events.Key, components []oam.Component) []watched {
 	var out []watched
 	for _, c := range components {
-		src, err := render.SourceOf(c)
+		src, err := sourceOf(c)
 		if err != nil || src == nil {
 			continue
 		}

@@ -157,7 +157,7 @@ func (r *Reconciler) Watched(ctx context.Context) []Watched {
 	var out []Watched
 	for _, app := range r.cluster.Applications() {
 		for _, c := range app.Spec.Components {
-			src, err := render.SourceOf(c)
+			src, err := sourceOf(c)
 			if err != nil || src == nil || src.Suspend {
 				continue
 			}

@@ -54,7 +54,7 @@ func conflictError(ref ObjectRef, found []conflict) error {
 		return &Error{
 			Reason: ReasonFailedApply, Ref: ref, Field: c.field, Manager: c.manager,
 			Advice: fmt.Sprintf("leave %s out of the manifest, or annotate the object with %s: merge (leave such fields alone) or %s: enabled (take them over)",
-				leaf, annotationApply, annotationForce),
+				leaf, AnnotationApply, annotationForce),
 			Err: fmt.Errorf("applying %s: field %s is owned by %q", ref, c.field, c.manager),
 		}
 	}

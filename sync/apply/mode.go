@@ -9,10 +9,14 @@ import (
 // Annotations by which a single object takes itself out of the usual treatment; Flux's
 // spellings mean the same.
 const (
-	annotationApply     = "tradewind.dev/apply"     // merge, if-absent, ignore
+	// AnnotationApply is how an object is applied; one value is [IfAbsent].
+	AnnotationApply     = "tradewind.dev/apply"     // merge, if-absent, ignore
 	annotationForce     = "tradewind.dev/force"     // enabled
 	annotationPrune     = "tradewind.dev/prune"     // disabled, allowed
 	annotationReconcile = "tradewind.dev/reconcile" // disabled
+
+	// IfAbsent is the value of [AnnotationApply] for: created, never changed.
+	IfAbsent = string(modeIfAbsent)
 
 	flux = "kustomize.toolkit.fluxcd.io/"
 )
@@ -39,7 +43,7 @@ func modeOf(wanted, live *unstructured.Unstructured) mode {
 		}
 	}
 	a := wanted.GetAnnotations()
-	switch m := mode(strings.ToLower(a[annotationApply])); m {
+	switch m := mode(strings.ToLower(a[AnnotationApply])); m {
 	case modeMerge, modeIfAbsent, modeIgnore:
 		return m
 	}

@@ -30,7 +30,7 @@ func (r *Renderer) Health(c oam.Component, rc Context, rendered *Component, live
 			s.Healthy, s.WorkloadHealthy, s.Message = false, false, "the health rule panicked"
 		}
 	}()
-	if src, _ := SourceOf(c); src != nil {
+	if src, _ := SourceOf(c); src != nil || c.Type == typeHelm {
 		treeHealth(&s, rendered, live)
 		return s
 	}

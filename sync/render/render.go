@@ -148,6 +148,9 @@ func (r *Renderer) Component(ctx context.Context, c oam.Component, rc Context, t
 	if err := r.CheckTypes(rc.home(), c); err != nil {
 		return nil, err
 	}
+	if c.Type == typeHelm {
+		return nil, r.unfetched(ctx, c)
+	}
 	src, err := SourceOf(c)
 	if err != nil {
 		return nil, err

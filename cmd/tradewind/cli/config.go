@@ -113,7 +113,7 @@ type QueueConfig struct {
 	Replicas int `yaml:"replicas"`
 }
 
-// GitConfig is how sources are reached.
+// GitConfig is how sources are reached; the lists of hosts hold for charts, too.
 type GitConfig struct {
 	// Dir caches mirrors; it may vanish at any time. Empty keeps them in memory.
 	Dir string `yaml:"dir"`

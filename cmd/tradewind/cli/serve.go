@@ -22,6 +22,8 @@ import (
 	records "github.com/tradewind-dev/tradewind/services/status"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
+	"github.com/tradewind-dev/tradewind/sync/guard"
+	"github.com/tradewind-dev/tradewind/sync/helm"
 	"github.com/tradewind-dev/tradewind/sync/outbound"
 	"github.com/tradewind-dev/tradewind/sync/render"
 	"github.com/tradewind-dev/tradewind/sync/render/pool"
@@ -140,12 +142,15 @@ func (s *server) newWorker() error {
 		Dir: s.cfg.Git.Dir, AllowedHosts: s.cfg.Git.AllowedHosts, InsecureHosts: s.cfg.Git.InsecureHosts,
 		Timeout: s.cfg.Git.Timeout, Registerer: s.registry,
 	})
+	charts := helm.NewCharts(helm.Config{
+		Dial: guard.New("git.allowedHosts", s.cfg.Git.AllowedHosts, nil).Dial, InsecureHosts: s.cfg.Git.InsecureHosts, Timeout: s.cfg.Git.Timeout,
+	})
 	catalog := render.NewCatalog()
 	types := render.Config{Definitions: catalog, Namespaced: cluster.Namespaced}
 	processes := pool.New(types, renderPool(s.cfg.Render, s.log))
 	types.Elsewhere = processes
 	s.worker = &worker{cluster: cluster, mirrors: mirrors, processes: processes, reconciler: reconcile.New(reconcile.Config{
-		Cluster: cluster, Mirrors: mirrors, Catalog: catalog, Renderer: render.New(types),
+		Cluster: cluster, Mirrors: mirrors, Charts: charts, Catalog: catalog, Renderer: render.New(types),
 		Queue: reconcileQueue{s.queue}, Outside: outbound.New(outbound.Config{AllowedHosts: s.cfg.Steps.AllowedHosts}),
 		Logger: s.log, Registerer: s.registry,
 	})}
