@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -169,9 +170,7 @@ func (c *Client) send(ctx context.Context, r *request, authorization string) (*h
 		leave()
 		return nil, r.wrong(Malformed, "", err)
 	}
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.header)
 	req.Header.Set("User-Agent", "tradewind")
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)

@@ -3,16 +3,12 @@ package registry
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
-
-func discard() *log.Logger { return log.New(io.Discard, "", 0) }
 
 func wantError(t *testing.T, err error, kind Kind, text string) *Error {
 	t.Helper()

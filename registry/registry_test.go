@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +19,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
+
+// quiet is a registry's log that nobody reads.
+func quiet() ociregistry.Option {
+	return ociregistry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug))
+}
 
 // server is a registry on loopback that writes down what it is asked.
 type server struct {
@@ -76,7 +82,7 @@ func client(servers ...*server) *Client {
 // ociServer is go-containerregistry's own registry, with images in it.
 func ociServer(t *testing.T) *server {
 	t.Helper()
-	return serve(t, ociregistry.New(ociregistry.Logger(discard())))
+	return serve(t, ociregistry.New(quiet()))
 }
 
 // manifestOf is what images and indexes have in common.

@@ -111,7 +111,7 @@ func (w *worker) giveBack(msg jetstream.Msg, meta *jetstream.MsgMetadata, key ev
 	if errors.Is(err, lease.ErrBusy) {
 		delay = min(busyFirst<<min(meta.NumDelivered-1, 8), busySlowest)
 	} else {
-		w.q.log.Warn("look postponed", about(key), "err", err)
+		w.q.log.With(about(key)).Warn("look postponed", "err", err)
 	}
 	_ = msg.NakWithDelay(delay) // else it is delivered again after the wait
 }

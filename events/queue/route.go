@@ -126,7 +126,7 @@ func (q *Queue) settleRoute(ctx context.Context, msg jetstream.Msg, ev events.Ev
 func (q *Queue) guard(what slog.Attr, fn func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			q.log.Error("handler panicked", what, "reason", fmt.Sprint(v), "stack", string(debug.Stack()))
+			q.log.With(what).Error("handler panicked", "reason", fmt.Sprint(v), "stack", string(debug.Stack()))
 			err = fmt.Errorf("%w: %s", errPanicked, clip(fmt.Sprint(v), maxMessage))
 		}
 	}()

@@ -83,13 +83,13 @@ func (w *worker) settle(claim *lease.Claim, st lease.State, err error, began tim
 		next = st
 		next.Attempt--
 		arrange = func(ctx context.Context) error { return q.enqueue(ctx, []events.Trigger{t}) }
-		q.log.Info("run stopped, to be repeated", about(t.Key), "attempt", st.Attempt, "err", stopped.error)
+		q.log.With(about(t.Key)).Info("run stopped, to be repeated", "attempt", st.Attempt, "err", stopped.error)
 	case verdict == events.Dropped:
 		arrange = func(ctx context.Context) (err2 error) {
 			next.Parked, err2 = q.park(ctx, t, st, err)
 			return err2
 		}
-		q.log.Error("run dropped, key parked", about(t.Key), "attempt", st.Attempt, "took", time.Since(began).String(), "err", err)
+		q.log.With(about(t.Key)).Error("run dropped, key parked", "attempt", st.Attempt, "took", time.Since(began).String(), "err", err)
 	case verdict == events.Retry:
 		next = st
 		if delay == 0 {
@@ -100,7 +100,7 @@ func (w *worker) settle(claim *lease.Claim, st lease.State, err error, began tim
 			next.Retry, err = q.retryAt(ctx, t, delay)
 			return err
 		}
-		q.log.Warn("run failed, to be repeated", about(t.Key), "attempt", st.Attempt,
+		q.log.With(about(t.Key)).Warn("run failed, to be repeated", "attempt", st.Attempt,
 			"took", time.Since(began).String(), "retry_in", delay.String(), "err", err)
 	}
 	if !isStopped {
@@ -125,7 +125,7 @@ func (w *worker) arrange(key events.Key, fn func(context.Context) error) bool {
 			return true
 		}
 		if !quiet {
-			w.q.log.Error("run not settled yet", about(key), "err", err)
+			w.q.log.With(about(key)).Error("run not settled yet", "err", err)
 		}
 		select {
 		case <-w.final.Done():
@@ -139,7 +139,7 @@ func (w *worker) arrange(key events.Key, fn func(context.Context) error) bool {
 func (w *worker) release(claim *lease.Claim, st lease.State) {
 	st.Trigger = events.Trigger{}
 	if err := claim.Release(w.final, st); err != nil {
-		w.q.log.Warn("claim not released", about(claim.State().Trigger.Key), "err", err)
+		w.q.log.With(about(claim.State().Trigger.Key)).Warn("claim not released", "err", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -35,9 +36,7 @@ func with(ctx context.Context, settings map[string]map[string]any, do func(*subj
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	all := map[string]map[string]any{"log": {"level": "info"}}
-	for section, values := range settings {
-		all[section] = values
-	}
+	maps.Copy(all, settings)
 	w, err := world.Start(ctx, world.Options{Dir: dir, NoTradewind: true, Settings: all})
 	if err != nil {
 		return err

@@ -49,15 +49,17 @@ type Job struct {
 // Reconciler looks at Applications. It is safe for concurrent use; one Application is
 // looked at by one job at a time.
 type Reconciler struct {
-	log      *slog.Logger
-	metrics  *metrics
-	cluster  *apply.Cluster
-	mirrors  *git.Mirrors
-	charts   *helm.Charts
-	renderer *render.Renderer
-	queue    Queue
-	outside  Outside
-	now      func() time.Time
+	log     *slog.Logger
+	metrics *metrics
+	cluster *apply.Cluster
+	mirrors *git.Mirrors
+	charts  *helm.Charts
+
+	renderChart RenderChart
+	renderer    *render.Renderer
+	queue       Queue
+	outside     Outside
+	now         func() time.Time
 
 	catalog *render.Catalog
 	index   *index
@@ -72,12 +74,17 @@ type Reconciler struct {
 	memo map[events.Key]*memo
 }
 
+// RenderChart is [helm.Render] at the expense of app.
+type RenderChart func(ctx context.Context, app string, chart *helm.Chart, in helm.Input) (*helm.Output, error)
+
 // Config is what a Reconciler is made of; all but Outside and Registerer is required.
 type Config struct {
 	Cluster  *apply.Cluster
 	Mirrors  *git.Mirrors
 	Charts   *helm.Charts
 	Renderer *render.Renderer
+	// RenderChart renders charts; nil means [helm.Render], in this process.
+	RenderChart RenderChart
 	// Catalog is where the Renderer finds its types; it is kept as the cluster has them.
 	Catalog    *render.Catalog
 	Queue      Queue
@@ -93,6 +100,11 @@ func New(cfg Config) *Reconciler {
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
 		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, now: time.Now,
 		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
+	}
+	if r.renderChart = cfg.RenderChart; r.renderChart == nil {
+		r.renderChart = func(ctx context.Context, _ string, chart *helm.Chart, in helm.Input) (*helm.Output, error) {
+			return helm.Render(ctx, chart, in)
+		}
 	}
 	cfg.Cluster.OnApplication(r.onApplication)
 	cfg.Cluster.OnDefinition(r.onDefinition)

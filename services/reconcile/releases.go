@@ -127,7 +127,7 @@ func (x *run) decide(ctx context.Context, rel *release, chart *helm.Chart, value
 	case helm.RollBack:
 		rel.state.Return(rel.input, x.now())
 	case helm.Begin:
-		out, err := helm.Render(ctx, chart, helm.Input{
+		out, err := x.renderChart(ctx, x.owner.String(), chart, helm.Input{
 			Name: rel.spec.ReleaseName, Namespace: rel.spec.Namespace, Revision: rel.state.NextVersion(), Upgrade: rel.state.Upgrades(),
 			Values: values, KubeVersion: rc.ClusterVersion.GitVersion,
 		})

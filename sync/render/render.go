@@ -13,7 +13,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -191,7 +190,7 @@ func (r *Renderer) Fingerprint(namespace string, c oam.Component) string {
 	h := sha256.New()
 	add := func(kind Kind, name string) {
 		if def, ok := r.definition(kind, namespace, name); ok {
-			io.WriteString(h, def.hash())
+			h.Write([]byte(def.hash()))
 		}
 		h.Write([]byte{0})
 	}

@@ -135,10 +135,11 @@ func writeBordered(w io.Writer, rows [][]string) error {
 			widths[j] = max(widths[j], displayWidth(cell))
 		}
 	}
-	rule := "+"
-	for _, width := range widths {
-		rule += strings.Repeat("-", width+2) + "+"
+	parts := make([]string, len(widths))
+	for i, width := range widths {
+		parts[i] = strings.Repeat("-", width+2)
 	}
+	rule := "+" + strings.Join(parts, "+") + "+"
 	var b strings.Builder
 	b.WriteString(rule + "\n")
 	for i, row := range rows {

@@ -172,7 +172,7 @@ func (o policyOptions) policyOfFile(e *env) (*imagepolicy.Policy, error) {
 const maxTagLines = 200_000
 
 func readTags(e *env, file string) ([]string, error) {
-	var in io.Reader = e.stdin
+	in := e.stdin
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {

@@ -150,7 +150,7 @@ func (s *server) newWorker() error {
 	processes := pool.New(types, renderPool(s.cfg.Render, s.log))
 	types.Elsewhere = processes
 	s.worker = &worker{cluster: cluster, mirrors: mirrors, processes: processes, reconciler: reconcile.New(reconcile.Config{
-		Cluster: cluster, Mirrors: mirrors, Charts: charts, Catalog: catalog, Renderer: render.New(types),
+		Cluster: cluster, Mirrors: mirrors, Charts: charts, RenderChart: chartsIn(processes), Catalog: catalog, Renderer: render.New(types),
 		Queue: reconcileQueue{s.queue}, Outside: outbound.New(outbound.Config{AllowedHosts: s.cfg.Steps.AllowedHosts}),
 		Logger: s.log, Registerer: s.registry,
 	})}

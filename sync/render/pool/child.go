@@ -114,7 +114,7 @@ func (p *Pool) run(ctx context.Context, c *child, m message, a answers) (json.Ra
 
 // talk sends the work and answers what the child asks until it is done. Not sound means
 // that the pipes are in an unknown state.
-func (c *child) talk(m message, a answers) (raw json.RawMessage, err error, sound bool) { //nolint:revive // the error is the result's; sound is about the child
+func (c *child) talk(m message, a answers) (raw json.RawMessage, err error, sound bool) {
 	if err := c.wire.send(m); err != nil {
 		return nil, err, false
 	}

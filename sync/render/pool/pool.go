@@ -68,10 +68,9 @@ func ownProgram() (*exec.Cmd, error) {
 
 // Pool renders in children. It is safe for concurrent use.
 type Pool struct {
-	cfg      Config
-	source   render.Config
-	renderer *render.Renderer // for what needs no evaluation
-	slots    chan struct{}
+	cfg    Config
+	source render.Config
+	slots  chan struct{}
 
 	// quarantine is the one slot of Applications that went beyond a limit the last time:
 	// however many there are, the other slots stay free for everyone else.
@@ -114,16 +113,31 @@ func (p *Pool) Do(ctx context.Context, w render.Work, tree fs.FS, result any) er
 	if err != nil {
 		return err
 	}
-	raw, err := p.call(ctx, w.App(), message{Op: opWork, Value: value, Tree: tree != nil}, answers{p.source, tree})
+	m := message{Op: opWork, Value: value, Tree: tree != nil}
+	return p.result(ctx, w.App(), m, tree, w.What(), result)
+}
+
+// Call has a child run the [Handler] of that name, at the expense of app.
+func (p *Pool) Call(ctx context.Context, app, name string, in, result any) error {
+	value, err := encode(in)
+	if err != nil {
+		return err
+	}
+	return p.result(ctx, app, message{Op: opCall, Name: name, Value: value}, nil, &render.Error{}, result)
+}
+
+// result has a piece of work done and decodes what came of it; about says what an error
+// of a limit is about.
+func (p *Pool) result(ctx context.Context, app string, m message, tree fs.FS, about *render.Error, into any) error {
+	raw, err := p.call(ctx, app, m, answers{p.source, tree})
 	if tooMuch, ok := errors.AsType[*limitError](err); ok {
-		wrong := w.What()
-		wrong.Err, wrong.Advice = tooMuch, "split it, or make its template do less"
-		return wrong
+		about.Err, about.Advice = tooMuch, "split it, or make its template do less"
+		return about
 	}
 	if err != nil {
 		return err
 	}
-	return decode(raw, result)
+	return decode(raw, into)
 }
 
 // call has one piece of work done by a child, at the expense of app.

@@ -2,6 +2,7 @@ package pool_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -27,13 +28,22 @@ const asChild = "TRADEWIND_TEST_RENDER_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
-		if err := pool.Serve(os.Stdin, os.Stdout); err != nil {
+		if err := pool.Serve(os.Stdin, os.Stdout, map[string]pool.Handler{"double": double}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// double is a handler that cannot double everything.
+func double(_ context.Context, in json.RawMessage) (any, error) {
+	var n int
+	if err := json.Unmarshal(in, &n); err != nil {
+		return nil, &render.Error{Field: "n", Err: errors.New("it is no number"), Advice: "write a number"}
+	}
+	return 2 * n, nil
 }
 
 func command() (*exec.Cmd, error) {
@@ -149,6 +159,23 @@ func TestHealth(t *testing.T) {
 		if got.Healthy != (ready == 3) {
 			t.Errorf("Health() with %d ready = %v", ready, got.Healthy)
 		}
+	}
+}
+
+func TestCall(t *testing.T) {
+	t.Parallel()
+	p := pool.New(render.Config{}, pool.Config{Command: command})
+	t.Cleanup(p.Close)
+	var got int
+	if err := p.Call(t.Context(), "default/app", "double", 21, &got); err != nil || got != 42 {
+		t.Errorf("Call(double, 21) = %d, %v, want 42", got, err)
+	}
+	err := p.Call(t.Context(), "default/app", "double", "x", &got)
+	if hinted, ok := errors.AsType[*render.Error](err); !ok || err.Error() != "n: it is no number" || hinted.Hint() != "write a number" {
+		t.Errorf("Call(double, x) = %v, want the handler's error with its hint", err)
+	}
+	if err := p.Call(t.Context(), "default/app", "triple", 1, &got); err == nil {
+		t.Error("Call(triple) of a handler that is not there gives no error")
 	}
 }
 

@@ -12,10 +12,14 @@ import (
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
 
+// Handler is work besides that of a [render.Renderer] which is as little to be trusted. It
+// gets JSON, and what it returns is sent as JSON.
+type Handler func(ctx context.Context, in json.RawMessage) (any, error)
+
 // Serve is what a child process does: it gives up everything that rendering does not
 // need, then works for its parent until in ends. Rendering code that nobody wrote for us
 // runs here and nowhere else.
-func Serve(in io.Reader, out io.Writer) error {
+func Serve(in io.Reader, out io.Writer, handlers map[string]Handler) error {
 	if err := confine(); err != nil {
 		// An old kernel has no filter; the limits of the parent hold all the same.
 		_, _ = io.WriteString(os.Stderr, "render process not confined: "+err.Error()+"\n")
@@ -23,7 +27,7 @@ func Serve(in io.Reader, out io.Writer) error {
 	http.DefaultTransport = noNetwork{}
 	http.DefaultClient = &http.Client{Transport: noNetwork{}}
 	p := parent{newWire(in, out)}
-	w := &worker{parent: p, renderer: render.New(render.Config{
+	w := &worker{parent: p, handlers: handlers, renderer: render.New(render.Config{
 		Definitions: remoteDefinitions{p, render.Builtins()}, Namespaced: p.namespaced,
 	})}
 	for {
@@ -50,6 +54,7 @@ func (noNetwork) RoundTrip(*http.Request) (*http.Response, error) {
 // worker is the child's renderer.
 type worker struct {
 	parent   parent
+	handlers map[string]Handler
 	renderer *render.Renderer
 }
 
@@ -64,6 +69,9 @@ func (w *worker) answer(m message) error {
 }
 
 func (w *worker) do(m message) (json.RawMessage, error) {
+	if m.Op == opCall {
+		return w.handle(m)
+	}
 	var work render.Work
 	if err := decode(m.Value, &work); err != nil {
 		return nil, err
@@ -73,6 +81,18 @@ func (w *worker) do(m message) (json.RawMessage, error) {
 		tree = remoteFS{w.parent}
 	}
 	out, err := w.renderer.Perform(context.Background(), work, tree)
+	if err != nil {
+		return nil, err
+	}
+	return encode(out)
+}
+
+func (w *worker) handle(m message) (json.RawMessage, error) {
+	handler, ok := w.handlers[m.Name]
+	if !ok {
+		return nil, errors.New("nothing here handles " + m.Name)
+	}
+	out, err := handler(context.Background(), m.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type message struct {
 // What a parent asks for, how a child ends its work, and what it asks for meanwhile.
 const (
 	opWork       = "work"
+	opCall       = "call"
 	opDone       = "done"
 	opRead       = "read"
 	opList       = "list"
@@ -117,6 +118,7 @@ func decode(raw json.RawMessage, into any) error {
 type failure struct {
 	Kind    string        `json:"kind,omitempty"`
 	Message string        `json:"message"`
+	Hint    string        `json:"hint,omitempty"`
 	Render  *render.Error `json:"render,omitempty"` // its Err is Message
 }
 
@@ -137,6 +139,10 @@ func failureOf(err error) *failure {
 			out.Kind = kind
 		}
 	}
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		out.Hint = hinted.Hint()
+	}
 	if e, ok := errors.AsType[*render.Error](err); ok {
 		copied := *e
 		copied.Err = nil
@@ -149,7 +155,7 @@ func (f *failure) error() error {
 	if f == nil {
 		return nil
 	}
-	var err error = &carried{f.Message, kinds[f.Kind]}
+	var err error = &carried{f.Message, f.Hint, kinds[f.Kind]}
 	if f.Render != nil {
 		f.Render.Err = err
 		return f.Render
@@ -159,11 +165,14 @@ func (f *failure) error() error {
 
 // carried is an error of the other side.
 type carried struct {
-	message string
-	is      error
+	message, hint string
+	is            error
 }
 
 func (e *carried) Error() string { return e.message }
+
+// Hint says what to do next, or is empty.
+func (e *carried) Hint() string { return e.hint }
 
 // Unwrap is what the error was on the other side, nil when nobody asks for it by name.
 func (e *carried) Unwrap() error { return e.is }

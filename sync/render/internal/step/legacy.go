@@ -1,5 +1,7 @@
 package step
 
+import "maps"
+
 // legacyFunctions leads from the names of the package vela/op, which has the functions of
 // all others, to those of the packages.
 var legacyFunctions = map[string]function{
@@ -93,9 +95,7 @@ func inlineResult(f function, returned map[string]any) map[string]any {
 		return map[string]any{"response": returned}
 	case function{"kube", "list"}:
 		out := map[string]any{}
-		for k, v := range returned {
-			out[k] = v
-		}
+		maps.Copy(out, returned)
 		if values, ok := out["values"]; ok {
 			delete(out, "values")
 			out["list"] = values

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"cuelang.org/go/cue"
@@ -95,8 +96,7 @@ func (a action) place(value map[string]any) ast.Expr {
 	} else {
 		leaf = template.Syntax(map[string]any{"$returns": value})
 	}
-	for i := len(a.selectors) - 1; i >= 0; i-- {
-		s := a.selectors[i]
+	for _, s := range slices.Backward(a.selectors) {
 		if s.LabelType() == cue.IndexLabel {
 			list := &ast.ListLit{}
 			for range s.Index() {

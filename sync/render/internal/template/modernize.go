@@ -168,7 +168,7 @@ func referred(ident *ast.Ident, depth int) []ast.Expr {
 		}
 		return each(shapes(node.Source, depth-1), func(s ast.Expr) []ast.Expr { return elements(s, depth-1) })
 	case *ast.StructLit, *ast.ListLit, *ast.BinaryExpr, *ast.UnaryExpr, *ast.Ident, *ast.SelectorExpr, *ast.IndexExpr, *ast.CallExpr, *ast.ParenExpr:
-		found := shapes(node.(ast.Expr), depth-1) //nolint:errcheck,forcetypeassert // every case is one
+		found := shapes(node.(ast.Expr), depth-1) // every case is one
 		return append(found, siblings(ident, depth)...)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/parser"
 	"cuelang.org/go/cue/token"
 )
 
@@ -66,7 +67,7 @@ func (e *Engine) build(t Template, file *ast.File) cue.Value {
 		inst = context.NewInstance("", load)
 		inst.ImportPath = path
 		e.packages[path] = inst
-		if err := inst.AddFile(path+".cue", source); err == nil {
+		if err := addSource(inst, path, source); err == nil {
 			_ = inst.Complete() // what is wrong with it stays in inst.Err, which building reports
 		}
 		return inst
@@ -76,4 +77,12 @@ func (e *Engine) build(t Template, file *ast.File) cue.Value {
 		_ = inst.Complete()
 	}
 	return e.ctx.BuildInstance(inst)
+}
+
+func addSource(inst *build.Instance, path string, source []byte) error {
+	file, err := parser.ParseFile(path+".cue", source, parser.ParseComments)
+	if err != nil {
+		return err
+	}
+	return inst.AddSyntax(file)
 }
