@@ -1,8 +1,10 @@
 package render
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,12 +16,14 @@ const typeKustomize = "kustomize"
 
 // Source is where a component's objects come from.
 type Source struct {
-	Type string // "git"
+	Type string // SourceGit, SourceOCI or SourceBucket
 	URL  string
 	Path string
 	// Which commit: the first of these that is set counts; none means the repository's
 	// default branch.
 	Commit, RefName, SemVer, Tag, Branch string
+	Artifact                             ArtifactRef // of SourceOCI
+	Bucket                               BucketRef   // of SourceBucket
 
 	SecretName      string        // credentials, in the Application's namespace
 	PullInterval    time.Duration // how often to poll; default 5 minutes
@@ -28,12 +32,36 @@ type Source struct {
 	Suspend         bool
 	Force           bool // delete and create anew what cannot be changed
 	TargetNamespace string
+	Decryption      *Decryption // nil when files are read as they are
 }
 
+// The types of sources, as repoType has them.
 const (
-	defaultPullInterval = 5 * time.Minute
-	typeGit             = "git"
+	SourceGit    = "git"
+	SourceOCI    = "oci"
+	SourceBucket = "oss"
 )
+
+// ArtifactRef says which version of an OCI artifact: the first of these that is set
+// counts, none means the tag latest.
+type ArtifactRef struct{ Digest, SemVer, Tag string }
+
+// String is the reference as it was written.
+func (r ArtifactRef) String() string { return cmp.Or(r.Digest, r.SemVer, r.Tag, latest) }
+
+const latest = "latest"
+
+// BucketRef is a bucket of the object store at the source's URL.
+type BucketRef struct {
+	Name     string
+	Provider string // "generic" or "aws"
+	Region   string
+}
+
+// Decryption names the Secret with the keys for files that were encrypted with SOPS.
+type Decryption struct{ SecretName string }
+
+const defaultPullInterval = 5 * time.Minute
 
 // SourceOf reads a component's source; nil when its type has none. What is wrong with it
 // is one error that names every property, what was given and what is wanted.
@@ -43,7 +71,7 @@ func SourceOf(c oam.Component) (*Source, error) {
 	}
 	p := properties{values: c.Properties, path: "properties"}
 	src := &Source{
-		Type: p.choice("repoType", typeGit), URL: p.required("url"), Path: p.required("path"),
+		Type: p.choice("repoType", SourceGit, SourceOCI, SourceBucket), URL: p.required("url"), Path: p.required("path"),
 		SecretName: p.text("secretRef"), TargetNamespace: p.text("targetNamespace"),
 		PullInterval: p.duration("pullInterval", defaultPullInterval, oam.ParseDuration), Timeout: p.duration("timeout", 0, oam.ParseTimeout),
 		Prune: p.flag("prune", true), Suspend: p.flag("suspend", false), Force: p.flag("force", false),
@@ -51,14 +79,54 @@ func SourceOf(c oam.Component) (*Source, error) {
 	if p.values["sourceName"] != nil {
 		p.fail("sourceName", "is not supported: write url and git here")
 	}
-	git := p.object("git")
-	src.Branch, src.Tag, src.SemVer = git.text("branch"), git.text("tag"), git.text("semver")
-	src.RefName, src.Commit = git.text("name"), git.text("commit")
-	p.errs = append(p.errs, git.errs...)
+	src.readGit(&p)
+	src.readElsewhere(&p)
+	src.readDecryption(&p)
 	if len(p.errs) > 0 {
 		return nil, &Error{Component: c.Name, Err: errors.New(strings.Join(p.errs, "; "))}
 	}
 	return src, nil
+}
+
+func (src *Source) readGit(p *properties) {
+	git := p.object("git")
+	src.Branch, src.Tag, src.SemVer = git.text("branch"), git.text("tag"), git.text("semver")
+	src.RefName, src.Commit = git.text("name"), git.text("commit")
+	p.errs = append(p.errs, git.errs...)
+}
+
+// readElsewhere reads the blocks of sources that are not Git.
+func (src *Source) readElsewhere(p *properties) {
+	switch src.Type {
+	case SourceOCI:
+		oci := p.object("oci")
+		src.Artifact = ArtifactRef{Digest: oci.text("digest"), SemVer: oci.text("semver"), Tag: oci.text("tag")}
+		oci.choice("provider", "generic")
+		if src.URL != "" && !strings.HasPrefix(src.URL, ociScheme) {
+			p.fail("url", "%q: want oci://host/repository", src.URL)
+		}
+		p.errs = append(p.errs, oci.errs...)
+	case SourceBucket:
+		oss := p.object("oss")
+		src.Bucket = BucketRef{Name: oss.required("bucketName"), Provider: oss.choice("provider", "generic", "aws"), Region: oss.text("region")}
+		p.errs = append(p.errs, oss.errs...)
+	}
+}
+
+const ociScheme = "oci://"
+
+// Image is the repository of an OCI artifact, as registries name it.
+func (src *Source) Image() string { return strings.TrimPrefix(src.URL, ociScheme) }
+
+func (src *Source) readDecryption(p *properties) {
+	if p.values["decryption"] == nil {
+		return
+	}
+	block := p.object("decryption")
+	block.choice("provider", "sops")
+	secret := block.object("secretRef")
+	src.Decryption = &Decryption{SecretName: secret.required("name")}
+	p.errs = append(append(p.errs, block.errs...), secret.errs...)
 }
 
 // properties reads typed values out of a free object and gathers what is wrong.
@@ -88,12 +156,16 @@ func (p *properties) required(field string) string {
 	return p.text(field)
 }
 
-// choice reads a text of which there is only one that we know, so far.
-func (p *properties) choice(field, only string) string {
-	if s := p.text(field); s != "" && s != only {
-		p.fail(field, "%q is not supported yet: want %s", s, only)
+// choice reads one of a few texts; the first stands for none.
+func (p *properties) choice(field string, known ...string) string {
+	s := p.text(field)
+	if s == "" {
+		return known[0]
 	}
-	return only
+	if !slices.Contains(known, s) {
+		p.fail(field, "%q is not supported: want %s", s, strings.Join(known, " or "))
+	}
+	return s
 }
 
 func (p *properties) flag(field string, fallback bool) bool {

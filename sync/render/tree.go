@@ -3,7 +3,6 @@ package render
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"github.com/tradewind-dev/tradewind/sync/oam"
@@ -21,11 +20,11 @@ func (r *Renderer) fromTree(ctx context.Context, c oam.Component, rc Context, sr
 	if err := r.checkProperties(ctx, c, out); err != nil {
 		return nil, err
 	}
-	for _, t := range c.Traits {
-		out.Hints = append(out.Hints, fmt.Sprintf("trait %s has no effect here: what comes from Git is applied as it stands", t.Type))
-	}
 	loaded, err := manifests.Load(ctx, tree, src.Path)
 	if err != nil {
+		return nil, err
+	}
+	if loaded, err = r.patch(ctx, c, rc, loaded, out); err != nil {
 		return nil, err
 	}
 	for _, o := range loaded {

@@ -115,7 +115,7 @@ func TestLoadMistakes(t *testing.T) {
 			`b.yaml:1: metadata.labels["version"]: 1.2 given, string wanted: put it in quotes`},
 		{"metadata that is none", ".", tree("b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: a\n"), "b.yaml:1: metadata of ConfigMap is not an object"},
 		{"a secret of SOPS", ".", tree("b.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nsops: {mac: x}\n"),
-			"b.yaml:1: Secret a is encrypted with SOPS, which is not supported yet: it would be applied as it stands"},
+			"b.yaml:1: Secret a is encrypted with SOPS: name the Secret with its key in properties.decryption"},
 		{"a NUL", ".", tree("b.yaml", "a: b\n\x00"), "b.yaml:2: the file has a NUL byte, so it is not YAML"},
 		{"in a list", ".", tree("b.yaml", "apiVersion: v1\nkind: List\nitems: [{kind: ConfigMap}]\n"), "b.yaml:1: items[0]: object has no apiVersion"},
 		{"too deep", ".", tree("b.yaml", configMap+"data: "+strings.Repeat("[", 70)+strings.Repeat("]", 70)), "b.yaml:1: ConfigMap a is nested more than 64 deep"},

@@ -119,7 +119,7 @@ func check(u *unstructured.Unstructured) error {
 		return fmt.Errorf("%s has no metadata.name", u.GetKind())
 	}
 	if _, encrypted, _ := unstructured.NestedString(u.Object, "sops", "mac"); encrypted {
-		return fmt.Errorf("%s %s is encrypted with SOPS, which is not supported yet: it would be applied as it stands", u.GetKind(), u.GetName())
+		return fmt.Errorf("%s %s is encrypted with SOPS: name the Secret with its key in properties.decryption", u.GetKind(), u.GetName())
 	}
 	most := maxDepth
 	if u.GetKind() == "CustomResourceDefinition" {
