@@ -46,6 +46,8 @@ type Client struct {
 	limits *guard.Limits
 	tokens tokens
 	pauses pauses
+
+	artifacts artifacts
 }
 
 // New returns a client.
