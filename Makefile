@@ -13,7 +13,7 @@ RACE := $(if $(shell command -v cc),-race)
 export GOFLAGS := -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build cluster unit lint vuln scenario update bench fmt
+.PHONY: help demo test build sops cluster unit lint vuln scenario update bench fmt
 
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ demo: ## a cluster, a Git server and Tradewind on this machine; Ctrl-C ends it
 test: ## everything that must hold: format, lint, vulnerabilities, race tests, scenarios
 	@$(GO) run ./integration/build cluster tradewind
 	@$(MAKE) --no-print-directory fmt unit lint vuln scenario
+
+sops: ## bin/tradewind-sops, which decrypts files of SOPS, and its tests
+	@CGO_ENABLED=0 $(GO) run ./integration/build tradewind-sops
+	cd cmd/tradewind-sops && $(GO) vet . && $(GO) test .
 
 build: ## bin/tradewind, one static binary
 	@CGO_ENABLED=0 $(GO) run ./integration/build tradewind
@@ -44,6 +48,7 @@ vuln: ## known vulnerabilities that our code reaches; says so when the database 
 	  if grep -q 'fetching vulnerabilities' <<<"$$out"; then echo 'vuln: NOT CHECKED, the vulnerability database cannot be reached' >&2; else exit $$code; fi
 
 scenario: ## stories on the real cluster: make scenario RUN=<regexp>
+	@CGO_ENABLED=0 $(GO) run ./integration/build tradewind-sops
 	$(GO) test ./integration -count=1 -timeout 40m -v -run '^TestScenario$$|^TestRules' -scenario '$(RUN)'
 
 update: ## rewrite golden files; the diff is the review

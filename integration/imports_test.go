@@ -44,7 +44,6 @@ var rules = []rule{
 	{"sync/workflow/...", []string{"sync/oam", "sync/workflow/..."}, "the parts of sync do not know one another"},
 	{"sync/policy", []string{"sync/oam"}, "policies are data"},
 	{"sync/outbound", []string{"sync/guard"}, "a door to the outside, for whoever has checked what goes through"},
-	{"registry", []string{"sync/guard"}, "images are data and a client"},
 	{"registry", []string{"sync/guard", "sync/files"}, "images are data and a client"},
 	{"registry/commitmessage", []string{"registry", "registry/marker"}, "a message tells what the markers changed"},
 	{"registry/...", []string{"registry"}, "policies and markers do not know one another"},

@@ -122,7 +122,8 @@ type call struct {
 func words() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]word{
 		"world": startWorld, "seed": seedRepo, "repo": createRepo, "chart": publishChart, "releases": awaitReleases,
-		"git": runGit, "push": pushAll, "edit": editFile,
+		"artifact": pushArtifact,
+		"git":      runGit, "push": pushAll, "edit": editFile,
 		"image": pushImage, "images": pushImages, "forged-image": forgeImage, "announced": awaitAnnounced, "registry": countRegistry, "bump-race": raceImages,
 		"tradewind": runTradewind, "start": startTradewind, "shutdown": shutdownTradewind, "crash": crashTradewind,
 		"break": breakPart, "mend": mendPart,
@@ -207,6 +208,8 @@ func startWorld(ctx context.Context, s *story, ts *testscript.TestScript, c call
 	ts.Setenv("REGISTRY", w.Images.Host)
 	ts.Setenv("GIT_URL", w.Git.URL)
 	ts.Setenv("CHARTS_URL", w.Charts)
+	ts.Setenv("STORE_URL", w.Store)
+	ts.Setenv("STORE_DIR", w.StoreDir)
 	s.setAddresses(ts)
 	return nil
 }

@@ -15,7 +15,7 @@ func TestRunRefusesUnknownTargets(t *testing.T) {
 	for _, names := range [][]string{nil, {"cluster", "nope"}} {
 		var out bytes.Buffer
 		err := run(t.Context(), names, &out)
-		if _, ok := errors.AsType[usageError](err); !ok || !strings.Contains(err.Error(), "cluster, demo, tradewind") {
+		if _, ok := errors.AsType[usageError](err); !ok || !strings.Contains(err.Error(), "cluster, demo, tradewind, tradewind-sops") {
 			t.Errorf("run(%q) = %v, want a usage error that lists the targets", names, err)
 		}
 		if out.Len() > 0 {

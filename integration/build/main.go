@@ -2,7 +2,7 @@
 // working while it does. It needs nothing but the standard library, so that it starts at
 // once on a machine where nothing was compiled yet.
 //
-//	go run ./integration/build [tradewind] [cluster] [demo]
+//	go run ./integration/build [tradewind] [tradewind-sops] [cluster] [demo]
 package main
 
 import (
@@ -37,8 +37,9 @@ const kubernetesMinor, kubernetesPatch = "37", "2"
 func targets() map[string]target {
 	const version = "k8s.io/component-base/version."
 	return map[string]target{
-		"tradewind": {dir: ".", pkg: "./cmd/tradewind", flags: []string{"-trimpath"}},
-		"demo":      {dir: ".", pkg: "./integration/demo"},
+		"tradewind":      {dir: ".", pkg: "./cmd/tradewind", flags: []string{"-trimpath"}},
+		"demo":           {dir: ".", pkg: "./integration/demo"},
+		"tradewind-sops": {dir: "cmd/tradewind-sops", pkg: ".", keyed: true, flags: []string{"-trimpath", "-ldflags", "-s -w"}},
 		"cluster": {
 			dir: "integration/cluster", pkg: ".", keyed: true,
 			flags: []string{"-trimpath", "-ldflags", "-s -w" +

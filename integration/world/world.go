@@ -58,6 +58,8 @@ type World struct {
 	Images    *oci.Server
 	Charts    string // http://host:port of the chart repository
 	ChartsDir string // what the chart repository serves
+	Store     string // http://host:port of the S3-compatible object store
+	StoreDir  string // its buckets, a folder each
 
 	pollOnly bool
 	stops    []func(context.Context) error // in the order things were started
@@ -115,7 +117,7 @@ func (w *World) startServers(ctx context.Context, _ Options) error {
 	}
 	w.Charts = charts.url
 	w.stops = append(w.stops, func(context.Context) error { return charts.stop() })
-	return nil
+	return w.startStore(ctx, filepath.Join(w.Dir, "buckets"))
 }
 
 func (w *World) startTradewind(ctx context.Context, o Options) error {
@@ -137,6 +139,9 @@ func (w *World) startTradewind(ctx context.Context, o Options) error {
 		binary = filepath.Join(root, "bin", "tradewind")
 	}
 	config := configFor(w.Dir, hostOf(w.Git.URL), hostOf(w.Charts), w.Images.Host, kubeconfig)
+	if err := w.allowSources(config); err != nil {
+		return err
+	}
 	for section, settings := range o.Settings {
 		merged, _ := config[section].(map[string]any)
 		if merged == nil {

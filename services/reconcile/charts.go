@@ -68,7 +68,7 @@ func (x *run) chartFromGit(ctx context.Context, p *part, spec *helm.Spec) (*helm
 	if err != nil {
 		return nil, err
 	}
-	x.sourceAt(p.Name, src, tree.Commit())
+	x.sourceAt(p.Name, src, string(tree.Commit()))
 	files := git.Trace(tree).FS()
 	chart, err := helm.FromTree(files, spec.Chart)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/registry"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/workflow"
@@ -250,6 +251,9 @@ func retryable(err error) bool {
 }
 
 func fetchProblem(err error) error {
+	if p, ok := errors.AsType[*registry.Error](err); ok {
+		return &problem{stage: events.StageFetch, condition: oam.ConditionFetched, reason: "FailedFetch", result: events.Errored, after: p.RetryAfter, err: err}
+	}
 	if p, ok := errors.AsType[*apply.Error](err); ok {
 		return &problem{stage: events.StageFetch, condition: oam.ConditionFetched, reason: "FailedFetch", result: events.Errored, after: p.RetryAfter, err: err}
 	}
@@ -260,7 +264,7 @@ func fetchProblem(err error) error {
 func (x *run) renderProblem(err error) error {
 	condition, stage := oam.ConditionRender, events.StageRender
 	if x.commit != "" {
-		err = fmt.Errorf("commit %.7s: %w", x.commit, err)
+		err = fmt.Errorf("commit %s: %w", short(x.commit), err)
 	}
 	return &problem{stage: stage, condition: condition, reason: "FailedRender", result: events.Failure, err: err}
 }

@@ -70,6 +70,8 @@ type Reconciler struct {
 	texts   *texts
 	changed *broadcaster
 
+	others
+
 	mu   sync.Mutex
 	memo map[events.Key]*memo
 }
@@ -89,6 +91,7 @@ type Config struct {
 	Catalog    *render.Catalog
 	Queue      Queue
 	Outside    Outside // for steps; nil means that they reach nothing but the cluster
+	Sources    Sources
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -100,6 +103,7 @@ func New(cfg Config) *Reconciler {
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
 		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, now: time.Now,
 		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
+		others: newOthers(cfg.Sources),
 	}
 	if r.renderChart = cfg.RenderChart; r.renderChart == nil {
 		r.renderChart = func(ctx context.Context, _ string, chart *helm.Chart, in helm.Input) (*helm.Output, error) {

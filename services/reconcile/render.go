@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/tradewind-dev/tradewind/events"
-	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/helm"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/render"
@@ -16,9 +15,9 @@ import (
 
 // renderedMemo is a rendered component and what it was rendered from.
 type renderedMemo struct {
-	hash  string      // of the component and its context
-	reads git.ReadSet // of its tree; nil when it has none
-	out   *render.Component
+	hash string // of the component and its context
+	from inputs // its source; zero when it has none
+	out  *render.Component
 }
 
 // context is what templates see around a part.
@@ -97,14 +96,14 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 	if p.source, err = render.SourceOf(p.spec); err != nil {
 		return x.renderProblem(err)
 	}
-	var tree *git.Tree
+	var files *sourceFiles
 	if p.source != nil {
-		if tree, err = x.tree(ctx, x.app.Namespace, p.source, x.fresh); err != nil {
+		if files, err = x.files(ctx, p.source); err != nil {
 			return fetchProblem(err)
 		}
-		x.sourceAt(p.Name, p.source, tree.Commit())
+		x.sourceAt(p.Name, p.source, files.revision)
 	}
-	p.rendered, err = x.renderOne(ctx, p, tree)
+	p.rendered, err = x.renderOne(ctx, p, files)
 	if err != nil {
 		return x.renderProblem(err)
 	}
@@ -112,31 +111,31 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 }
 
 // sourceAt notes which commit a component is rendered from.
-func (x *run) sourceAt(component string, src *render.Source, commit git.Commit) {
-	x.commit = cmp.Or(x.commit, string(commit))
-	source := oam.Source{Component: component, URL: src.URL, Ref: refOf(src).String(), Commit: string(commit)}
+func (x *run) sourceAt(component string, src *render.Source, commit string) {
+	x.commit = cmp.Or(x.commit, commit)
+	source := oam.Source{Component: component, URL: src.URL, Ref: refText(src), Commit: commit}
 	if !slices.Contains(x.status.Sources, source) {
 		x.status.Sources = append(x.status.Sources, source)
 	}
 }
 
-func (x *run) renderOne(ctx context.Context, p *part, tree *git.Tree) (*render.Component, error) {
+func (x *run) renderOne(ctx context.Context, p *part, source *sourceFiles) (*render.Component, error) {
 	rc := x.context(p)
 	known, ok := x.memo.rendered[x.memoKey(p)]
 	hash := oam.SpecHash(oam.Spec{Components: append([]oam.Component{p.spec}, rc.Components...)}) +
 		x.renderer.Fingerprint(x.app.Namespace, p.spec) +
 		fmt.Sprint(rc.AppRevision, rc.Namespace, rc.ReplicaKey, rc.PublishVersion, rc.AppLabels, rc.AppAnnotations, rc.ClusterVersion)
-	if ok && known.hash == hash && (tree == nil || known.reads.Unchanged(tree)) {
+	if ok && known.hash == hash && (source == nil || known.from.unchanged(source)) {
 		return known.out, nil
 	}
 	next := renderedMemo{hash: hash}
 	var err error
-	if tree == nil {
+	if source == nil {
 		next.out, err = x.renderer.Component(ctx, p.spec, rc, nil)
 	} else {
-		reads := git.Trace(tree)
-		next.out, err = x.renderer.Component(ctx, p.spec, rc, reads.FS())
-		next.reads = reads.Set()
+		files, read := source.open(ctx)
+		next.out, err = x.renderer.Component(ctx, p.spec, rc, files)
+		next.from = read()
 	}
 	if err != nil {
 		return nil, err

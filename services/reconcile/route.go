@@ -70,11 +70,9 @@ func interestsOf(key events.Key, components []oam.Component) []watched {
 		if err != nil || src == nil {
 			continue
 		}
-		repo, err := events.RepoKey(src.URL)
-		if err != nil {
-			continue
+		if repo, ref, ok := interestOf(src); ok {
+			out = append(out, watched{repo: repo, watch: watch{key: key, ref: ref}})
 		}
-		out = append(out, watched{repo: repo, watch: watch{key: key, ref: fixedRef(src)}})
 	}
 	return out
 }
@@ -116,6 +114,19 @@ func (x *index) match(repos []string, ref string) []events.Key {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// interested counts the Applications that look at any of the repos, whatever the ref.
+func (x *index) interested(repos []string) int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	found := map[events.Key]bool{}
+	for _, repo := range repos {
+		for w := range x.byRepo[repo] {
+			found[w.key] = true
+		}
+	}
+	return len(found)
 }
 
 // Watching counts the Applications that look at any of the repositories at ref.

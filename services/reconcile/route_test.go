@@ -89,3 +89,41 @@ func TestChildTrouble(t *testing.T) {
 		})
 	}
 }
+
+func TestPublishedArtifacts(t *testing.T) {
+	t.Parallel()
+	artifact := func(url string, oci map[string]any) []oam.Component {
+		return []oam.Component{{Name: "c", Type: "kustomize", Properties: map[string]any{"repoType": "oci", "url": url, "path": ".", "oci": oci}}}
+	}
+	r := &Reconciler{index: newIndex()}
+	r.index.set("app/d/latest", artifact("oci://ghcr.io/acme/deploy", nil))
+	r.index.set("app/d/tag", artifact("oci://GHCR.io/acme/deploy", map[string]any{"tag": "v1"}))
+	r.index.set("app/d/range", artifact("oci://ghcr.io/acme/deploy", map[string]any{"semver": "^1"}))
+	r.index.set("app/d/fixed", artifact("oci://ghcr.io/acme/deploy", map[string]any{"digest": "sha256:00"}))
+	r.index.set("app/d/hub", artifact("oci://docker.io/acme/deploy", nil))
+	r.index.set("app/d/git", []oam.Component{source("c", "https://ghcr.io/acme/deploy", nil)})
+	if n := r.WatchingArtifact([]string{"ghcr.io/acme/deploy", "elsewhere.example.com/x"}); n != 3 {
+		t.Errorf("WatchingArtifact() = %d, want the 3 that a push may move", n)
+	}
+	for _, tc := range []struct {
+		image, tag string
+		want       []events.Key
+	}{
+		{"ghcr.io/acme/deploy", "v1", []events.Key{"app/d/range", "app/d/tag"}},
+		{"ghcr.io/acme/deploy", "latest", []events.Key{"app/d/latest", "app/d/range"}},
+		{"index.docker.io/acme/deploy", "latest", []events.Key{"app/d/hub"}},
+		{"ghcr.io/acme/other", "v1", nil},
+		{"://", "v1", nil},
+	} {
+		var got []events.Key
+		for _, trigger := range r.RoutePublished(events.Event{ID: "e1"}, []string{tc.image}, tc.tag) {
+			if trigger.Cause != events.CauseWebhook || trigger.Event != "e1" {
+				t.Errorf("trigger %+v, want one of the event e1", trigger)
+			}
+			got = append(got, trigger.Key)
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s:%s reaches (-want +got):\n%s", tc.image, tc.tag, diff)
+		}
+	}
+}

@@ -158,7 +158,7 @@ func (r *Reconciler) Watched(ctx context.Context) []Watched {
 	for _, app := range r.cluster.Applications() {
 		for _, c := range app.Spec.Components {
 			src, err := sourceOf(c)
-			if err != nil || src == nil || src.Suspend {
+			if err != nil || src == nil || src.Suspend || src.Type != render.SourceGit {
 				continue
 			}
 			repo, err := events.RepoKey(src.URL)

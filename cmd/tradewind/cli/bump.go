@@ -12,13 +12,11 @@ import (
 )
 
 // newBumper makes the part that writes images into Git.
-func (s *server) newBumper(cluster *apply.Cluster, mirrors *git.Mirrors) *bump.Bumper {
+func (s *server) newBumper(cluster *apply.Cluster, mirrors *git.Mirrors, images *registry.Client) *bump.Bumper {
 	b := bump.New(bump.Config{
 		Cluster: cluster, Repositories: mirrors, Queue: bumpQueue{s.queue}, Publisher: publisher{s.queue},
-		Registry: registry.New(registry.Config{
-			AllowedHosts: s.cfg.Registry.AllowedHosts, InsecureHosts: s.cfg.Registry.InsecureHosts, TokenRealms: s.cfg.Registry.TokenRealms,
-		}),
-		Author: git.Person{Name: s.cfg.Images.AuthorName, Email: s.cfg.Images.AuthorEmail}, Window: s.cfg.Images.BatchWindow,
+		Registry: images,
+		Author:   git.Person{Name: s.cfg.Images.AuthorName, Email: s.cfg.Images.AuthorEmail}, Window: s.cfg.Images.BatchWindow,
 		Logger: s.log, Registerer: s.registry,
 	})
 	cluster.OnApplication(b.OnApplication)
@@ -46,5 +44,8 @@ type watchers struct {
 	bumper *bump.Bumper
 }
 
-// WatchingImage counts the policies that look at an image.
-func (w watchers) WatchingImage(imageKeys []string) int { return w.bumper.WatchingImage(imageKeys) }
+// WatchingImage counts the policies that look at an image and the Applications that deploy
+// it as an artifact.
+func (w watchers) WatchingImage(imageKeys []string) int {
+	return w.bumper.WatchingImage(imageKeys) + w.WatchingArtifact(imageKeys)
+}

@@ -113,7 +113,8 @@ type QueueConfig struct {
 	Replicas int `yaml:"replicas"`
 }
 
-// GitConfig is how sources are reached; the lists of hosts hold for charts, too.
+// GitConfig is how sources are reached; the lists of hosts hold for charts and
+// buckets, too.
 type GitConfig struct {
 	// Dir caches mirrors; it may vanish at any time. Empty keeps them in memory.
 	Dir string `yaml:"dir"`
@@ -173,6 +174,9 @@ type RenderConfig struct {
 	Timeout time.Duration `yaml:"timeout"`
 	// MemoryMiB bounds what one process may hold.
 	MemoryMiB int `yaml:"memoryMiB"`
+	// SopsBinary is the program that decrypts files; empty means tradewind-sops beside
+	// this program.
+	SopsBinary string `yaml:"sopsBinary"`
 }
 
 // StepsConfig is what workflow steps may reach: requests, webhooks, notifications, mail.

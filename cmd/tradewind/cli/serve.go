@@ -149,12 +149,13 @@ func (s *server) newWorker() error {
 	types := render.Config{Definitions: catalog, Namespaced: cluster.Namespaced}
 	processes := pool.New(types, renderPool(s.cfg.Render, s.log))
 	types.Elsewhere = processes
+	images := registryClient(s.cfg.Registry)
 	s.worker = &worker{cluster: cluster, mirrors: mirrors, processes: processes, reconciler: reconcile.New(reconcile.Config{
 		Cluster: cluster, Mirrors: mirrors, Charts: charts, RenderChart: chartsIn(processes), Catalog: catalog, Renderer: render.New(types),
 		Queue: reconcileQueue{s.queue}, Outside: outbound.New(outbound.Config{AllowedHosts: s.cfg.Steps.AllowedHosts}),
-		Logger: s.log, Registerer: s.registry,
+		Sources: otherSources(s.cfg, images), Logger: s.log, Registerer: s.registry,
 	})}
-	s.worker.bumper = s.newBumper(cluster, mirrors)
+	s.worker.bumper = s.newBumper(cluster, mirrors, images)
 	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
 	return nil
 }
@@ -204,8 +205,12 @@ func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
 // route hands an event to everyone it may concern.
 func (w *worker) route(ctx context.Context, ev events.Event) ([]events.Trigger, error) {
 	triggers, err := w.bumper.Route(ctx, ev)
-	if err != nil || ev.Type == events.TypeArtifactPublished {
-		return triggers, err
+	if err != nil {
+		return nil, err
+	}
+	if ev.Type == events.TypeArtifactPublished {
+		published, err := ev.Published()
+		return append(triggers, w.reconciler.RoutePublished(ev, published.Images, published.Tag)...), err
 	}
 	apps, err := w.reconciler.Route(ctx, ev)
 	return append(apps, triggers...), err
