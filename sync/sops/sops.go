@@ -160,7 +160,7 @@ func (d *Decrypter) decrypt(ctx context.Context, name string, data []byte, keys 
 		return nil, fmt.Errorf("running %s: %w", Program, err)
 	}
 	var res response
-	if err := json.Unmarshal(out.Bytes(), &res); err != nil {
+	if err := json.Unmarshal(out.buffer.Bytes(), &res); err != nil {
 		return nil, fmt.Errorf("%s gave no answer", Program) // the error could quote it
 	}
 	if res.Error != "" {
@@ -169,11 +169,10 @@ func (d *Decrypter) decrypt(ctx context.Context, name string, data []byte, keys 
 	return res.Data, nil
 }
 
-// limited is a buffer that refuses to grow without end.
+// limited is a buffer that refuses to grow without end. It has no other way in than Write.
 type limited struct {
-	bytes.Buffer
-
-	left int
+	buffer bytes.Buffer
+	left   int
 }
 
 var errTooMuch = errors.New("too much output")
@@ -182,5 +181,5 @@ func (l *limited) Write(p []byte) (int, error) {
 	if l.left -= len(p); l.left < 0 {
 		return 0, errTooMuch
 	}
-	return l.Buffer.Write(p)
+	return l.buffer.Write(p)
 }
