@@ -94,24 +94,9 @@ type Buckets struct {
 	kept map[place]*kept
 }
 
-// place is a path in a bucket as one credential sees it.
-type place struct {
-	endpoint, bucket, path, region string
-	keys                           [sha256.Size]byte
-}
-
-// kept is what was read of a place.
-type kept struct {
-	revision string
-	etags    map[string]string // by key
-	tree     *files.Tree
-	used     time.Time
-}
-
 const (
 	maxAnswer = 64 << 20 // bytes of one answer
-	maxKept   = 128 << 20
-	atOnce    = 8 // objects of one bucket
+	atOnce    = 8        // objects of one bucket
 	// headerTimeout is for a server that takes the request and says nothing.
 	headerTimeout = 15 * time.Second
 )
@@ -298,36 +283,4 @@ func (f *fetch) get(ctx context.Context, o minio.ObjectInfo) ([]byte, error) {
 		return nil, fmt.Errorf("object %.100q has not the size it was listed with", o.Key)
 	}
 	return data.Bytes(), nil
-}
-
-func (b *Buckets) known(at place) *kept {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	k := b.kept[at]
-	if k != nil {
-		k.used = time.Now()
-	}
-	return k
-}
-
-// keep makes room for k; what was not used for the longest time goes.
-func (b *Buckets) keep(at place, k *kept) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	k.used = time.Now()
-	b.kept[at] = k
-	for {
-		var size int64
-		oldest := at
-		for p, other := range b.kept {
-			size += other.tree.Size()
-			if p != at && (oldest == at || other.used.Before(b.kept[oldest].used)) {
-				oldest = p
-			}
-		}
-		if size <= maxKept || oldest == at {
-			return
-		}
-		delete(b.kept, oldest)
-	}
 }
