@@ -37,8 +37,9 @@ type found struct {
 
 func newArtifacts() *artifacts { return &artifacts{known: map[string]*artifact{}} }
 
-// maxArtifacts bounds what is remembered; the files themselves are kept elsewhere.
-const maxArtifacts = 1000
+// maxArtifacts bounds what is remembered, with its files. Beyond it all is asked for again,
+// which costs a request each.
+const maxArtifacts = 200
 
 func (a *artifacts) of(key string) *artifact {
 	a.mu.Lock()
