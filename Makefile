@@ -24,10 +24,10 @@ demo: ## a cluster, a Git server and Tradewind on this machine; Ctrl-C ends it
 
 test: ## everything that must hold: format, lint, vulnerabilities, race tests, scenarios
 	@$(GO) run ./integration/build cluster tradewind
-	@$(MAKE) --no-print-directory fmt unit lint vuln scenario
+	@$(MAKE) --no-print-directory fmt unit sops lint vuln scenario
 
 sops: ## bin/tradewind-sops, which decrypts files of SOPS, and its tests
-	@CGO_ENABLED=0 $(GO) run ./integration/build tradewind-sops
+	@$(GO) run ./integration/build tradewind-sops
 	cd cmd/tradewind-sops && $(GO) vet . && $(GO) test .
 
 build: ## bin/tradewind, one static binary
@@ -48,7 +48,7 @@ vuln: ## known vulnerabilities that our code reaches; says so when the database 
 	  if grep -q 'fetching vulnerabilities' <<<"$$out"; then echo 'vuln: NOT CHECKED, the vulnerability database cannot be reached' >&2; else exit $$code; fi
 
 scenario: ## stories on the real cluster: make scenario RUN=<regexp>
-	@CGO_ENABLED=0 $(GO) run ./integration/build tradewind-sops
+	@$(GO) run ./integration/build tradewind-sops
 	$(GO) test ./integration -count=1 -timeout 40m -v -run '^TestScenario$$|^TestRules' -scenario '$(RUN)'
 
 update: ## rewrite golden files; the diff is the review
