@@ -81,13 +81,12 @@ type estate struct {
 
 // fanout measures the first install of n apps and what later commits cost.
 func fanout(ctx context.Context, n int) (rows []row, err error) {
-	err = with(ctx, nil, func(s *subject) error {
+	err = with(ctx, nil, func(s *subject) (err error) {
 		e := &estate{subject: s, n: n, value: maintainers, watchers: newWatchers()}
 		following, stop := context.WithCancel(ctx)
-		defer stop()
-		if err := e.follow(following, s.Cluster); err != nil {
-			return err
-		}
+		followed := make(chan error, 1)
+		go func() { followed <- e.follow(following, s.Cluster) }()
+		defer func() { stop(); err = errors.Join(err, <-followed) }()
 		create, change, err := e.limit(ctx)
 		if err != nil {
 			return fmt.Errorf("bare apply: %w", err)

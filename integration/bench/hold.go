@@ -21,13 +21,12 @@ func oneMap(name string, value int) string {
 
 // hold measures with very many Applications of one ConfigMap each.
 func hold(ctx context.Context, n int) (rows []row, err error) {
-	err = with(ctx, nil, func(s *subject) error {
+	err = with(ctx, nil, func(s *subject) (err error) {
 		e := &estate{subject: s, n: n, value: 1, watchers: newWatchers()}
 		following, stop := context.WithCancel(ctx)
-		defer stop()
-		if err := e.follow(following, s.Cluster); err != nil {
-			return err
-		}
+		followed := make(chan error, 1)
+		go func() { followed <- e.follow(following, s.Cluster) }()
+		defer func() { stop(); err = errors.Join(err, <-followed) }()
 		files := fstest.MapFS{}
 		for i := range n {
 			files["apps/"+appName(i)+"/map.yaml"] = &fstest.MapFile{Data: []byte(oneMap(appName(i), e.value))}

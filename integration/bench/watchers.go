@@ -27,6 +27,7 @@ func newWatchers() *watchers {
 
 const valueAnnotation = "bench.example.com/value"
 
+// follow sees what happens from now on until ctx ends.
 func (w *watchers) follow(ctx context.Context, c *kube.Cluster) error {
 	return c.Follow(ctx, []string{"Deployment", "ConfigMap", "Application"}, func(_, after *unstructured.Unstructured) {
 		if after == nil || after.GetNamespace() != namespace {

@@ -64,11 +64,11 @@ func (x *run) fetchChart(ctx context.Context, p *part, spec *helm.Spec) (*helm.C
 
 func (x *run) chartFromGit(ctx context.Context, p *part, spec *helm.Spec) (*helm.Chart, error) {
 	src := gitSource(spec)
-	tree, err := x.tree(ctx, x.app.Namespace, src, x.fresh)
+	tree, err := x.tree(ctx, x.app.Namespace, src, x.newerThan)
 	if err != nil {
 		return nil, err
 	}
-	x.sourceAt(p.Name, src, string(tree.Commit()))
+	x.sourceAt(p.Name, src, string(tree.Commit()), false)
 	files := git.Trace(tree).FS()
 	chart, err := helm.FromTree(files, spec.Chart)
 	if err != nil {

@@ -76,7 +76,7 @@ func (f *sourceFiles) open(ctx context.Context) (fs.FS, func() inputs) {
 func (x *run) files(ctx context.Context, src *render.Source) (*sourceFiles, error) {
 	f := &sourceFiles{}
 	if src.Type == render.SourceGit {
-		tree, err := x.tree(ctx, x.app.Namespace, src, x.fresh)
+		tree, err := x.tree(ctx, x.app.Namespace, src, x.newerThan)
 		if err != nil {
 			return nil, err
 		}

@@ -53,6 +53,9 @@ func (x *run) finish(ctx context.Context, err error) error {
 		wrote, statusErr = x.cluster.WriteStatus(ctx, x.app, x.status)
 	}
 	x.report(ctx, p, result, wrote)
+	if statusErr == nil {
+		x.settle(p)
+	}
 	if p != nil {
 		return x.retry(p)
 	}

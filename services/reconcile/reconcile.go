@@ -70,6 +70,10 @@ type Reconciler struct {
 	texts   *texts
 	changed *broadcaster
 
+	settled  *settled
+	requests *requests
+	sole     bool
+
 	others
 
 	mu   sync.Mutex
@@ -88,8 +92,11 @@ type Config struct {
 	// RenderChart renders charts; nil means [helm.Render], in this process.
 	RenderChart RenderChart
 	// Catalog is where the Renderer finds its types; it is kept as the cluster has them.
-	Catalog    *render.Catalog
-	Queue      Queue
+	Catalog *render.Catalog
+	Queue   Queue
+	// Sole says that no other process looks at Applications: what was read here last was
+	// the last that was read.
+	Sole       bool
 	Outside    Outside // for steps; nil means that they reach nothing but the cluster
 	Sources    Sources
 	Logger     *slog.Logger
@@ -103,7 +110,7 @@ func New(cfg Config) *Reconciler {
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
 		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, now: time.Now,
 		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
-		others: newOthers(cfg.Sources),
+		settled: newSettled(), requests: newRequests(), sole: cfg.Sole, others: newOthers(cfg.Sources),
 	}
 	if r.renderChart = cfg.RenderChart; r.renderChart == nil {
 		r.renderChart = func(ctx context.Context, _ string, chart *helm.Chart, in helm.Input) (*helm.Output, error) {
@@ -134,8 +141,9 @@ type run struct {
 	parts       []*part
 	revision    oam.Revision
 	store       *store
-	fresh       bool // sources are asked anew
-	moved       bool // a Git source is at another commit than last time
+	fresh       bool      // sources are asked anew,
+	newerThan   time.Time // unless they were since then
+	moved       bool      // a Git source is at another commit than last time
 	policyItems []apply.Item
 	inv         *apply.Inventory
 	madeNow     []oam.AppliedResource // by steps, in this look
@@ -175,6 +183,7 @@ func (r *Reconciler) Run(ctx context.Context, job Job) error {
 	if name, ok := suspended(app); ok {
 		return events.Skip(fmt.Sprintf("component %q is suspended", name))
 	}
+	r.settled.set(job.Key, nil) // until it is found as it should be
 	x := &run{
 		Reconciler: r, job: job, app: app.DeepCopy(), begun: r.now(), memo: r.memoOf(job.Key),
 		owner: apply.Owner{Namespace: namespace, Name: name, UID: app.UID},
@@ -257,4 +266,6 @@ func (r *Reconciler) forget(key events.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.memo, key)
+	r.settled.set(key, nil)
+	r.requests.forget(key)
 }

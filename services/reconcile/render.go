@@ -41,7 +41,9 @@ func (x *run) context(p *part) render.Context {
 // does not render again.
 func (x *run) render(ctx context.Context) error {
 	requested := x.app.Annotations[oam.AnnotationRequestedAt]
-	x.fresh = requested != x.memo.requested || x.job.Cause == events.CauseReplay
+	if x.fresh = requested != x.memo.requested || x.job.Cause == events.CauseReplay; x.fresh {
+		x.newerThan = x.requests.since(x.job.Key, x.begun)
+	}
 	before := x.status.Sources
 	x.status.Sources = nil
 	known := map[string]bool{}
@@ -101,35 +103,44 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 		if files, err = x.files(ctx, p.source); err != nil {
 			return fetchProblem(err)
 		}
-		x.sourceAt(p.Name, p.source, files.revision)
+		x.commit = cmp.Or(x.commit, files.revision)
 	}
-	p.rendered, err = x.renderOne(ctx, p, files)
-	if err != nil {
+	same := false
+	if p.rendered, same, err = x.renderOne(ctx, p, files); err != nil {
 		return x.renderProblem(err)
+	}
+	if files != nil {
+		x.sourceAt(p.Name, p.source, files.revision, same)
 	}
 	return nil
 }
 
-// sourceAt notes which commit a component is rendered from.
-func (x *run) sourceAt(component string, src *render.Source, commit string) {
+// sourceAt notes which commit a component is rendered from: while nothing that it reads
+// changes that is the first such commit, so that other commits change no status.
+func (x *run) sourceAt(component string, src *render.Source, commit string, same bool) {
 	x.commit = cmp.Or(x.commit, commit)
 	source := oam.Source{Component: component, URL: src.URL, Ref: refText(src), Commit: commit}
+	for _, old := range x.app.Status.Sources {
+		if same && old.Component == component && old.URL == source.URL && old.Ref == source.Ref {
+			source.Commit = old.Commit
+		}
+	}
 	if !slices.Contains(x.status.Sources, source) {
 		x.status.Sources = append(x.status.Sources, source)
 	}
 }
 
-func (x *run) renderOne(ctx context.Context, p *part, source *sourceFiles) (*render.Component, error) {
+// renderOne says also whether what was rendered before is the same still.
+func (x *run) renderOne(ctx context.Context, p *part, source *sourceFiles) (out *render.Component, same bool, err error) {
 	rc := x.context(p)
 	known, ok := x.memo.rendered[x.memoKey(p)]
 	hash := oam.SpecHash(oam.Spec{Components: append([]oam.Component{p.spec}, rc.Components...)}) +
 		x.renderer.Fingerprint(x.app.Namespace, p.spec) +
 		fmt.Sprint(rc.AppRevision, rc.Namespace, rc.ReplicaKey, rc.PublishVersion, rc.AppLabels, rc.AppAnnotations, rc.ClusterVersion)
 	if ok && known.hash == hash && (source == nil || known.from.unchanged(source)) {
-		return known.out, nil
+		return known.out, true, nil
 	}
 	next := renderedMemo{hash: hash}
-	var err error
 	if source == nil {
 		next.out, err = x.renderer.Component(ctx, p.spec, rc, nil)
 	} else {
@@ -138,8 +149,8 @@ func (x *run) renderOne(ctx context.Context, p *part, source *sourceFiles) (*ren
 		next.from = read()
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	x.memo.rendered[x.memoKey(p)] = next
-	return next.out, nil
+	return next.out, false, nil
 }

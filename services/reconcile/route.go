@@ -135,7 +135,7 @@ func (r *Reconciler) Watching(repos []string, ref string) int {
 }
 
 // Route turns an event into the looks it asks for.
-func (r *Reconciler) Route(_ context.Context, ev events.Event) ([]events.Trigger, error) {
+func (r *Reconciler) Route(ctx context.Context, ev events.Event) ([]events.Trigger, error) {
 	push, err := ev.Pushed()
 	if err != nil {
 		return nil, events.Drop(fmt.Errorf("routing: %w", err))
@@ -147,12 +147,13 @@ func (r *Reconciler) Route(_ context.Context, ev events.Event) ([]events.Trigger
 	case strings.HasPrefix(ev.Source, "/bump"):
 		cause = events.CauseImage
 	}
-	keys := r.index.match(push.Repos, push.Ref)
+	matched := r.index.match(push.Repos, push.Ref)
+	keys := r.affected(ctx, matched, push.Repos)
 	triggers := make([]events.Trigger, 0, len(keys))
 	for _, key := range keys {
 		triggers = append(triggers, events.Trigger{Key: key, Cause: cause, Event: ev.ID, Time: ev.Time})
 	}
 	r.log.Info("event routed", "event", ev.ID, "type", string(ev.Type), "repo", cmp.Or(push.Repos...),
-		"ref", push.Ref, "commit", push.After, "cause", string(cause), "matched", len(keys))
+		"ref", push.Ref, "commit", push.After, "cause", string(cause), "matched", len(matched), "affected", len(keys))
 	return triggers, nil
 }

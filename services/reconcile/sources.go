@@ -50,8 +50,9 @@ func refOf(src *render.Source) git.Ref {
 }
 
 // tree returns the source's tree as it is now. It asks the remote only when an event was
-// heard since the last time, when fresh is demanded, or when headTrust has passed.
-func (r *Reconciler) tree(ctx context.Context, namespace string, src *render.Source, fresh bool) (*git.Tree, error) {
+// heard since the last time, when it was last asked before newerThan, or when headTrust
+// has passed.
+func (r *Reconciler) tree(ctx context.Context, namespace string, src *render.Source, newerThan time.Time) (*git.Tree, error) {
 	source, err := r.source(ctx, namespace, src)
 	if err != nil {
 		return nil, err
@@ -72,18 +73,19 @@ func (r *Reconciler) tree(ctx context.Context, namespace string, src *render.Sou
 		return nil, fmt.Errorf("reading what was last heard of %s: %w", repo, err)
 	}
 	// Without a fixed ref no single sighting tells whether anything moved.
-	trusted := ref != "" && !fresh && mark == h.mark && r.now().Sub(h.checked) < headTrust
+	trusted := ref != "" && mark == h.mark && !h.checked.Before(newerThan) && r.now().Sub(h.checked) < headTrust
 	if src.Commit != "" && h.tree != nil {
 		trusted = true
 	}
 	if h.tree != nil && trusted {
 		return h.tree, nil
 	}
+	asked := r.now()
 	tree, err := r.mirrors.Fetch(ctx, source, refOf(src))
 	if err != nil {
 		return nil, err
 	}
-	h.tree, h.mark, h.checked = tree, mark, r.now()
+	h.tree, h.mark, h.checked = tree, mark, asked
 	return tree, nil
 }
 

@@ -87,6 +87,9 @@ func (r *Reconciler) onApplication(before, after *oam.Application) {
 		return
 	}
 	key := events.AppKey(after.Namespace, after.Name)
+	if before != nil && before.Annotations[oam.AnnotationRequestedAt] != after.Annotations[oam.AnnotationRequestedAt] {
+		r.requests.note(key, r.now())
+	}
 	if before == nil || before.Generation != after.Generation {
 		r.index.set(key, after.Spec.Components)
 		r.types.set(key, after.Spec)
