@@ -25,7 +25,7 @@ func (x *run) context(p *part) render.Context {
 	rc := render.Context{
 		AppName: x.app.Name, Namespace: x.app.Namespace, AppNamespace: x.app.Namespace,
 		AppRevision: x.revision.Name, AppRevisionNum: x.revision.N,
-		AppLabels: x.app.Labels, AppAnnotations: x.app.Annotations, Components: x.app.Spec.Components,
+		AppLabels: x.app.Labels, AppAnnotations: lasting(x.app.Annotations), Components: x.app.Spec.Components,
 		PublishVersion: x.app.Annotations[oam.AnnotationPublishVersion], WorkflowName: x.app.Name,
 	}
 	if p != nil {
@@ -35,6 +35,16 @@ func (x *run) context(p *part) render.Context {
 		rc.ClusterVersion = render.Version(v)
 	}
 	return rc
+}
+
+// lasting leaves out the annotations by which people ask for something once: they say
+// nothing about what is wanted, and would make each request a change.
+func lasting(annotations map[string]string) map[string]string {
+	out := maps.Clone(annotations)
+	for _, once := range []string{oam.AnnotationRequestedAt, oam.AnnotationWorkflow, "kubectl.kubernetes.io/last-applied-configuration"} {
+		delete(out, once)
+	}
+	return out
 }
 
 // render fetches and renders every part whose inputs are there; what it knows unchanged it

@@ -221,7 +221,7 @@ func defaultConfig() Config {
 			AuthorName:  "kubevelabot", AuthorEmail: "kubevelabot@users.noreply.github.com",
 		},
 		Worker:  WorkerConfig{Slots: 8, Grace: 20 * time.Second},
-		Render:  RenderConfig{Processes: 4, Timeout: 30 * time.Second, MemoryMiB: 512},
+		Render:  RenderConfig{Processes: 2, Timeout: 30 * time.Second, MemoryMiB: 512},
 		Poll:    PollConfig{MaxInterval: 10 * time.Minute},
 		Log:     LogConfig{Level: "info", Format: "auto"},
 		Cluster: ClusterConfig{},

@@ -30,14 +30,15 @@ const ChildCommand = "render-child"
 // Config says how many children there are and what they may use. Zero values mean the
 // defaults, which are those of the security requirements.
 type Config struct {
-	// Size is how many children work at once. Default 4.
+	// Size is how many children work at once. Default 2.
 	Size int
 	// Timeout bounds one piece of work. Default 30 s.
 	Timeout time.Duration
 	// Memory bounds what one child may hold, in bytes. Default 512 MiB.
 	Memory int64
-	// Idle is how long a child without work is kept; one is always kept, because the
-	// next push wants it warm. Default 1 minute.
+	// Idle is how long a child without work is kept. One is always there, because the next
+	// push does not want to wait for it, but a fresh one that holds no memory yet. Default
+	// 20 s.
 	Idle time.Duration
 	// Command starts a child; the default is this program with [ChildCommand].
 	Command func() (*exec.Cmd, error)
@@ -45,10 +46,10 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Size = cmp.Or(c.Size, 4)
+	c.Size = cmp.Or(c.Size, 2)
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
 	c.Memory = cmp.Or(c.Memory, 512<<20)
-	c.Idle = cmp.Or(c.Idle, time.Minute)
+	c.Idle = cmp.Or(c.Idle, 20*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -78,6 +79,7 @@ type Pool struct {
 
 	mu       sync.Mutex // guards what follows
 	idle     []*child   // the one used last at the end
+	thinning bool       // a look at the idle ones is due
 	suspects map[string]bool
 	closed   bool
 }
@@ -224,17 +226,35 @@ func (p *Pool) put(c *child) {
 	}
 	c.since = time.Now()
 	p.idle = append(p.idle, c)
-	if len(p.idle) > 1 {
+	p.thinLater()
+}
+
+// thinLater needs mu.
+func (p *Pool) thinLater() {
+	if !p.thinning {
+		p.thinning = true
 		time.AfterFunc(p.cfg.Idle, p.thin)
 	}
 }
 
-// thin ends children that had no work for long; the one used last stays.
+// thin ends children that had no work for long, and puts a fresh one in the place of the
+// last.
 func (p *Pool) thin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.idle) > 1 && time.Since(p.idle[0].since) >= p.cfg.Idle {
+	p.thinning = false
+	ended := false
+	for len(p.idle) > 0 && p.idle[0].uses > 0 && time.Since(p.idle[0].since) >= p.cfg.Idle {
 		p.idle[0].end()
-		p.idle = p.idle[1:]
+		p.idle, ended = p.idle[1:], true
+	}
+	switch {
+	case p.closed:
+	case len(p.idle) > 0 && p.idle[0].uses > 0:
+		p.thinLater()
+	case ended && len(p.idle) == 0:
+		if fresh, err := p.start(); err == nil { // else the next work starts one, and says why it cannot
+			p.idle = append(p.idle, fresh)
+		}
 	}
 }

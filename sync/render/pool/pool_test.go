@@ -209,6 +209,38 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestIdle: a child that has worked makes way for a fresh one.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var started []*exec.Cmd
+	r := newRenderer(t, nil, pool.Config{Idle: 100 * time.Millisecond, Command: func() (*exec.Cmd, error) {
+		cmd, err := command()
+		mu.Lock()
+		defer mu.Unlock()
+		started = append(started, cmd)
+		return cmd, err
+	}})
+	if _, err := r.Component(t.Context(), web, rc("app"), nil); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		mu.Lock()
+		n := len(started)
+		mu.Unlock()
+		if n == 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d children were started, want a second one after the first was idle", n)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	if _, err := r.Component(t.Context(), web, rc("app"), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestBombsLeaveRoom: however many Applications explode, others are rendered meanwhile.
 func TestBombsLeaveRoom(t *testing.T) {
 	t.Parallel()
@@ -285,7 +317,7 @@ func TestConfined(t *testing.T) {
 	}
 	for entry := range strings.SplitSeq(strings.TrimSuffix(string(environ), "\x00"), "\x00") {
 		name, _, _ := strings.Cut(entry, "=")
-		if !slices.Contains([]string{asChild, "PATH", "GOMEMLIMIT"}, name) {
+		if !slices.Contains([]string{asChild, "PATH", "GOGC", "GOMEMLIMIT"}, name) {
 			t.Errorf("the child has %s in its environment", name)
 		}
 	}
