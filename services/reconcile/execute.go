@@ -16,7 +16,10 @@ import (
 // execute runs the steps that may run, then keeps what earlier steps delivered as it
 // should be. One step that fails does not stop the others.
 func (x *run) execute(ctx context.Context) error {
-	failed := x.runSteps(ctx)
+	var failed error
+	if x.policyWaits == "" {
+		failed = x.runSteps(ctx)
+	}
 	if failed == nil || !fatal(failed) {
 		failed = cmp.Or(failed, x.keep(ctx))
 	}

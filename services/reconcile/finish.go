@@ -89,7 +89,7 @@ func (x *run) fold(p *problem) {
 
 // foldHealth says in the condition Healthy for what is waited, and since when.
 func (x *run) foldHealth() {
-	why := ""
+	why := x.policyWaits
 	for _, s := range x.status.Services {
 		if !s.Healthy && why == "" {
 			why = strings.TrimSuffix(fmt.Sprintf("waiting for %s: %s", s.Name, s.Message), ": ")
@@ -146,6 +146,9 @@ func (x *run) phase(p *problem) oam.Phase {
 		return oam.PhaseWorkflowFailed
 	case !w.Finished:
 		return oam.PhaseRunningWorkflow
+	}
+	if x.policyWaits != "" {
+		return oam.PhaseUnhealthy
 	}
 	for _, s := range x.status.Services {
 		if !s.Healthy {

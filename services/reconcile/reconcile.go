@@ -145,6 +145,8 @@ type run struct {
 	newerThan   time.Time // unless they were since then
 	moved       bool      // a Git source is at another commit than last time
 	policyItems []apply.Item
+	policyMade  []*render.Component
+	policyWaits string // why the steps may not go on yet, or ""
 	inv         *apply.Inventory
 	madeNow     []oam.AppliedResource // by steps, in this look
 	terminate   bool                  // a step ends the run

@@ -52,6 +52,26 @@ func (r *Renderer) Policy(ctx context.Context, policy oam.Policy, rc Context) (o
 	return out, checkDuplicates(out.Objects)
 }
 
+// PolicyHealth says what a policy whose definition has manageHealthCheck waits for: the
+// first of its objects that is not there or not well. It is "" when all are, and for
+// policies of other types.
+func (r *Renderer) PolicyHealth(rendered *Component, rc Context, live Live) string {
+	def, err := r.usable(KindPolicy, rc.home(), rendered.Type)
+	if err != nil || !def.ManageHealthCheck {
+		return ""
+	}
+	for _, o := range rendered.Objects {
+		found := live(o.Unstructured)
+		if found == nil {
+			return standardID(o.Unstructured) + " is not there yet"
+		}
+		if healthy, message := standard(o.Unstructured, found); !healthy {
+			return message
+		}
+	}
+	return ""
+}
+
 func (a *assembly) policy(def *Definition, policy oam.Policy, rc Context) error {
 	properties := policy.Properties
 	if properties == nil {
