@@ -152,6 +152,25 @@ func TestWorkflow(t *testing.T) {
 	golden(t, "workflow-not-begun", p.transcript(args, code))
 }
 
+func TestWorkflowAnswers(t *testing.T) {
+	t.Parallel()
+	for name, l := range map[string]*lab{
+		"workflow-refused": {refuses: `suspend: step "web" is not running`}, "workflow-unanswered": {idle: true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			app, _ := shop()
+			l.apps = []*oam.Application{app}
+			args := []string{"workflow", "suspend", "prod/shop", "-s", "web"}
+			p, code := at(t, l, nil, args...)
+			golden(t, name, p.transcript(args, code))
+		})
+	}
+	app, _ := shop()
+	args := []string{"workflow", "suspend", "prod/shop", "--timeout", "0s"}
+	p, code := at(t, &lab{shelf: shelf{apps: []*oam.Application{app}}, idle: true}, nil, args...)
+	golden(t, "workflow-not-awaited", p.transcript(args, code))
+}
+
 // checkRequest reads the annotation that a worker will read.
 func checkRequest(t *testing.T, did, want string) {
 	t.Helper()

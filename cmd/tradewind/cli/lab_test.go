@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -28,6 +29,8 @@ type lab struct {
 	pods      []*unstructured.Unstructured
 	logs      map[string]string // by pod/container
 	fail      error             // of every write
+	idle      bool              // nobody deals with requests about workflows
+	refuses   string            // what is said to them
 
 	mu  sync.Mutex
 	did []string
@@ -48,7 +51,16 @@ func (l *lab) Restore(_ context.Context, app, recorded *oam.Application, dryRun 
 	return l.note("spec of %s: %s, dry run %t", app.Name, recorded.Spec.Components[0].Properties["image"], dryRun)
 }
 
+// Annotate answers a request about a workflow at once, as a worker does in a moment.
 func (l *lab) Annotate(_ context.Context, namespace, name string, annotations map[string]string) error {
+	var request workflowRequest
+	if json.Unmarshal([]byte(annotations[annotationWorkflow]), &request) == nil && !l.idle {
+		for _, app := range l.apps {
+			if app.Namespace == namespace && app.Name == name {
+				app.Status.Workflow.Request, app.Status.Workflow.Refused = request.ID, l.refuses
+			}
+		}
+	}
 	return l.note("annotate %s/%s %v", namespace, name, annotations)
 }
 

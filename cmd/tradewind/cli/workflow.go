@@ -52,7 +52,8 @@ type workflowOptions struct {
 	clusterFlags
 	changeFlags
 
-	step string
+	step    string
+	timeout time.Duration
 }
 
 func newWorkflowOpCmd(e *env, connect reach, op, short string, steps bool) *cobra.Command {
@@ -66,6 +67,7 @@ func newWorkflowOpCmd(e *env, connect reach, op, short string, steps bool) *cobr
 		},
 	})
 	o.changeFlags.add(cmd, false)
+	cmd.Flags().DurationVar(&o.timeout, "timeout", defaultAnswer, "how long to wait until it is done; 0s does not wait")
 	if steps {
 		cmd.Flags().StringVarP(&o.step, "step", "s", "", "only this step")
 		cmd.Example += "\n  tradewind workflow " + op + " my-app -s deploy-prod"
@@ -81,13 +83,19 @@ func workflowOp(ctx context.Context, e *env, connect reach, o workflowOptions, o
 	if err := mayOperate(app, op, o.step); err != nil {
 		return err
 	}
-	request, err := json.Marshal(workflowRequest{ID: strings.ToLower(rand.Text()), Op: op, Step: o.step, At: e.now().UTC().Format(time.RFC3339)})
+	id := strings.ToLower(rand.Text())
+	request, err := json.Marshal(workflowRequest{ID: id, Op: op, Step: o.step, At: e.now().UTC().Format(time.RFC3339)})
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
 	}
 	if !o.dryRun {
 		if err := c.Annotate(ctx, app.Namespace, app.Name, map[string]string{annotationWorkflow: string(request)}); err != nil {
 			return mayWrite(err)
+		}
+		if o.timeout > 0 {
+			if err := awaitAnswer(ctx, c, app, answerTo{id, op, o.timeout}); err != nil {
+				return err
+			}
 		}
 	}
 	o.done(e, "Successfully %s workflow: %s", op, app.Name)
