@@ -104,6 +104,7 @@ type story struct {
 	writesFrom int // where requests counts from
 	remembered map[string]string
 
+	outside      *outside       // what steps reach
 	registryFrom map[string]int // where registry counts from
 }
 
@@ -127,6 +128,7 @@ func words() map[string]func(*testscript.TestScript, bool, []string) {
 		"image": pushImage, "images": pushImages, "forged-image": forgeImage, "announced": awaitAnnounced, "registry": countRegistry, "bump-race": raceImages,
 		"tradewind": runTradewind, "start": startTradewind, "shutdown": shutdownTradewind, "crash": crashTradewind,
 		"break": breakPart, "mend": mendPart,
+		"outside": startOutside, "received": awaitReceived, "metric": setMetric,
 		"hook": postHook, "post": postRaw, "redeliver": redeliver, "answered": awaitAnswer, "bad-input": postBadInput,
 		"log": awaitLog, "mark": mark, "metrics": awaitMetric, "requests": countRequests,
 		"apply": applyFile, "patch": patchObject, "delete": deleteObject,
@@ -185,10 +187,12 @@ func startWorld(ctx context.Context, s *story, ts *testscript.TestScript, c call
 			o.NoTradewind = true
 		case "proxy":
 			o.Proxy = true
+		case "require-account":
+			o.Settings = map[string]map[string]any{"cluster": {"requireServiceAccount": true}}
 		case "quick-render":
 			o.Settings = map[string]map[string]any{"render": {"timeout": "3s", "memoryMiB": 256}}
 		default:
-			return usage("world [poll-only] [no-tradewind] [proxy] [quick-render]")
+			return usage("world [poll-only] [no-tradewind] [proxy] [quick-render] [require-account]")
 		}
 	}
 	if c.neg || s.world != nil {
