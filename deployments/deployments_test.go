@@ -118,7 +118,7 @@ func TestBaseHoldsWhatItShould(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"ClusterRole tradewind", "ClusterRole tradewind-applier", "ClusterRole tradewind-source-reader", "ClusterRole tradewind-workflow-context",
+		"ClusterRole tradewind", "ClusterRole tradewind-applier", "ClusterRole tradewind-impersonator", "ClusterRole tradewind-source-reader", "ClusterRole tradewind-workflow-context",
 		"ClusterRoleBinding tradewind", "ClusterRoleBinding tradewind-applier", "ConfigMap ",
 		"CustomResourceDefinition applicationrevisions.core.oam.dev", "CustomResourceDefinition applications.core.oam.dev",
 		"CustomResourceDefinition componentdefinitions.core.oam.dev", "CustomResourceDefinition definitionrevisions.core.oam.dev",

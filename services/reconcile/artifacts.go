@@ -56,6 +56,9 @@ func (a *artifacts) of(key string) *artifact {
 // artifact asks the registry or the object store when this look came from news of it, and
 // otherwise once per pullInterval.
 func (x *run) artifact(ctx context.Context, src *render.Source) (found, error) {
+	if err := x.mayUse(ctx, src); err != nil {
+		return found{}, err
+	}
 	key := fmt.Sprintf("%s %s %s %+v %+v %s", x.app.Namespace, src.Type, src.URL, src.Artifact, src.Bucket, src.SecretName)
 	if src.Type == render.SourceBucket {
 		key += " " + src.Path
@@ -89,7 +92,7 @@ func (x *run) secret(ctx context.Context, src *render.Source) (map[string][]byte
 	if src.SecretName == "" {
 		return nil, nil
 	}
-	data, err := x.texts.read(ctx, x.cluster, "Secret", x.app.Namespace, src.SecretName, x.now())
+	data, err := x.text(ctx, kindSecret, src.SecretName)
 	if err != nil {
 		return nil, fmt.Errorf("secret %s/%s: %w", x.app.Namespace, src.SecretName, err)
 	}

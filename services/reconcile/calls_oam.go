@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/policy"
 )
@@ -14,7 +15,7 @@ import (
 func (x *run) doMore(ctx context.Context, call string, p params) (value map[string]any, known bool, err error) {
 	switch call {
 	case "oam load":
-		value, err = x.loadComponents(p.text("app"))
+		value, err = x.loadComponents(ctx, p.text("app"))
 	case "oam load-comps-in-order":
 		var list []any
 		list, err = listOf(x.app.Spec.Components)
@@ -39,6 +40,10 @@ func (x *run) doMore(ctx context.Context, call string, p params) (value map[stri
 	return value, true, err
 }
 
+func appRef(app *oam.Application) apply.ObjectRef {
+	return apply.ObjectRef{Group: oam.Group, Version: oam.Version, Kind: oam.Kind, Namespace: app.Namespace, Name: app.Name}
+}
+
 func listOf(v any) ([]any, error) {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -48,12 +53,15 @@ func listOf(v any) ([]any, error) {
 	return out, json.Unmarshal(raw, &out)
 }
 
-func (x *run) loadComponents(name string) (map[string]any, error) {
+func (x *run) loadComponents(ctx context.Context, name string) (map[string]any, error) {
 	app := x.app
 	if name != "" && name != app.Name {
 		other, found, err := x.cluster.Application(x.app.Namespace, name)
 		if err != nil || !found {
 			return nil, fmt.Errorf("Application %s/%s is not there", x.app.Namespace, name)
+		}
+		if err := x.mayRead(ctx, appRef(other)); err != nil {
+			return nil, err
 		}
 		app = other
 	}
@@ -100,11 +108,17 @@ func (x *run) query(ctx context.Context, call string, about params) (map[string]
 	if err != nil || !found {
 		return nil, fmt.Errorf("Application %s/%s is not there", about.text("namespace"), about.text("name"))
 	}
+	if err := x.mayRead(ctx, appRef(app)); err != nil {
+		return nil, err
+	}
 	filter := about.object("filter")
 	list := []any{}
 	for _, r := range app.Status.AppliedResources {
 		ref := kindRef(r.APIVersion, r.Kind)
 		ref.Namespace, ref.Name = r.Namespace, r.Name
+		if x.mayRead(ctx, ref) != nil {
+			continue
+		}
 		live, err := x.cluster.Live(ctx, ref)
 		if err != nil || live == nil {
 			continue

@@ -47,7 +47,7 @@ func (x *run) fetchChart(ctx context.Context, p *part, spec *helm.Spec) (*helm.C
 		src.MaxAge = 0
 	}
 	if spec.SecretName != "" {
-		data, err := x.texts.read(ctx, x.cluster, "Secret", x.app.Namespace, spec.SecretName, x.now())
+		data, err := x.text(ctx, kindSecret, spec.SecretName)
 		if err == nil {
 			src.Login, err = helm.LoginFromSecret(data)
 		}
@@ -64,7 +64,7 @@ func (x *run) fetchChart(ctx context.Context, p *part, spec *helm.Spec) (*helm.C
 
 func (x *run) chartFromGit(ctx context.Context, p *part, spec *helm.Spec) (*helm.Chart, error) {
 	src := gitSource(spec)
-	tree, err := x.tree(ctx, x.app.Namespace, src, x.newerThan)
+	tree, err := x.sourceTree(ctx, src)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (x *run) chartFromGit(ctx context.Context, p *part, spec *helm.Spec) (*helm
 func (x *run) chartValues(ctx context.Context, spec *helm.Spec) (map[string]any, error) {
 	from := make([][]byte, len(spec.ValuesFrom))
 	for i, v := range spec.ValuesFrom {
-		data, err := x.texts.read(ctx, x.cluster, v.Kind, x.app.Namespace, v.Name, x.now())
+		data, err := x.text(ctx, v.Kind, v.Name)
 		if err != nil && (!v.Optional || !apply.IsNotFound(err)) {
 			return nil, err
 		}
@@ -111,15 +111,21 @@ const maxTexts = 1000
 
 func newTexts() *texts { return &texts{known: map[string]knownText{}} }
 
-func (t *texts) read(ctx context.Context, cluster *apply.Cluster, kind, namespace, name string, now time.Time) (map[string][]byte, error) {
-	key := kind + " " + namespace + "/" + name
+// textReader is who reads: what one account may read is no business of another.
+type textReader struct {
+	cluster *apply.Cluster
+	account string
+}
+
+func (t *texts) read(ctx context.Context, as textReader, kind, namespace, name string, now time.Time) (map[string][]byte, error) {
+	key := as.account + " " + kind + " " + namespace + "/" + name
 	t.mu.Lock()
 	known, ok := t.known[key]
 	t.mu.Unlock()
 	if ok && now.Sub(known.at) < secretTrust {
 		return known.data, nil
 	}
-	data, err := readText(ctx, cluster, kind, namespace, name)
+	data, err := readText(ctx, as.cluster, kind, namespace, name)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
@@ -134,7 +140,7 @@ func (t *texts) read(ctx context.Context, cluster *apply.Cluster, kind, namespac
 }
 
 func readText(ctx context.Context, cluster *apply.Cluster, kind, namespace, name string) (map[string][]byte, error) {
-	if kind == "Secret" {
+	if kind == kindSecret {
 		return cluster.SecretData(ctx, namespace, name)
 	}
 	o, err := cluster.Read(ctx, apply.ObjectRef{Version: "v1", Kind: "ConfigMap", Namespace: namespace, Name: name})

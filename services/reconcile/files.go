@@ -76,7 +76,7 @@ func (f *sourceFiles) open(ctx context.Context) (fs.FS, func() inputs) {
 func (x *run) files(ctx context.Context, src *render.Source) (*sourceFiles, error) {
 	f := &sourceFiles{}
 	if src.Type == render.SourceGit {
-		tree, err := x.tree(ctx, x.app.Namespace, src, x.newerThan)
+		tree, err := x.sourceTree(ctx, src)
 		if err != nil {
 			return nil, err
 		}
@@ -102,7 +102,7 @@ func (x *run) decryption(ctx context.Context, src *render.Source, f *sourceFiles
 		return err
 	}
 	name := src.Decryption.SecretName
-	data, err := x.texts.read(ctx, x.cluster, "Secret", x.app.Namespace, name, x.now())
+	data, err := x.text(ctx, kindSecret, name)
 	var keys sops.Identities
 	if err == nil {
 		keys, err = sops.IdentitiesFromSecret(data)

@@ -61,6 +61,8 @@ type Reconciler struct {
 	outside     Outside
 	now         func() time.Time
 
+	needsAccount bool
+
 	catalog *render.Catalog
 	index   *index
 	types   *types
@@ -96,11 +98,13 @@ type Config struct {
 	Queue   Queue
 	// Sole says that no other process looks at Applications: what was read here last was
 	// the last that was read.
-	Sole       bool
-	Outside    Outside // for steps; nil means that they reach nothing but the cluster
-	Sources    Sources
-	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	Sole    bool
+	Outside Outside // for steps; nil means that they reach nothing but the cluster
+	Sources Sources
+	// NeedsAccount refuses Applications that name no service account to act as.
+	NeedsAccount bool
+	Logger       *slog.Logger
+	Registerer   prometheus.Registerer
 }
 
 // New returns a Reconciler and hooks it to the cluster's watches, so it must be called
@@ -108,7 +112,7 @@ type Config struct {
 func New(cfg Config) *Reconciler {
 	r := &Reconciler{
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
-		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, now: time.Now,
+		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, now: time.Now, needsAccount: cfg.NeedsAccount,
 		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 		settled: newSettled(), requests: newRequests(), sole: cfg.Sole, others: newOthers(cfg.Sources),
 	}
@@ -126,6 +130,8 @@ func New(cfg Config) *Reconciler {
 // run is one look at one Application.
 type run struct {
 	*Reconciler
+	cluster *apply.Cluster // as the account of the Application, when it names one
+	account string
 	job     Job
 	app     *oam.Application // a copy; its status is what was stored
 	owner   apply.Owner
@@ -187,10 +193,13 @@ func (r *Reconciler) Run(ctx context.Context, job Job) error {
 	}
 	r.settled.set(job.Key, nil) // until it is found as it should be
 	x := &run{
-		Reconciler: r, job: job, app: app.DeepCopy(), begun: r.now(), memo: r.memoOf(job.Key),
+		Reconciler: r, cluster: r.cluster, job: job, app: app.DeepCopy(), begun: r.now(), memo: r.memoOf(job.Key),
 		owner: apply.Owner{Namespace: namespace, Name: name, UID: app.UID},
 	}
 	x.status = *x.app.Status.DeepCopy()
+	if err := x.actAs(ctx); err != nil {
+		return x.finish(ctx, err)
+	}
 	if !app.DeletionTimestamp.IsZero() {
 		return x.finish(ctx, x.remove(ctx))
 	}
@@ -250,6 +259,7 @@ type memo struct {
 	external  map[string]fetched      // Policy and Workflow objects
 	frozen    *frozen
 	store     *store
+	account   checkedAccount
 }
 
 func (r *Reconciler) memoOf(key events.Key) *memo {

@@ -112,7 +112,7 @@ func (r *Reconciler) onApplication(before, after *oam.Application) {
 // annotated says that an annotation changed that asks for something.
 func annotated(before, after *oam.Application) bool {
 	return slices.ContainsFunc([]string{
-		oam.AnnotationRequestedAt, oam.AnnotationPublishVersion, oam.AnnotationWorkflow, oam.AnnotationRestartWorkflow, oam.AnnotationInterval, AnnotationPrune,
+		oam.AnnotationRequestedAt, oam.AnnotationPublishVersion, oam.AnnotationWorkflow, oam.AnnotationRestartWorkflow, oam.AnnotationInterval, oam.AnnotationServiceAccount, AnnotationPrune,
 	}, func(name string) bool { return before.Annotations[name] != after.Annotations[name] })
 }
 

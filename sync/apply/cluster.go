@@ -48,20 +48,26 @@ type Options struct {
 
 // Cluster is one target cluster.
 type Cluster struct {
-	log     *slog.Logger
-	metrics *metrics
-	dynamic dynamic.Interface
-	raw     *raw
+	log       *slog.Logger
+	metrics   *metrics
+	dynamic   dynamic.Interface // for what is ours: Applications, records, watches
+	*identity                   // for what Applications are about
 
+	accounts     *accounts
 	kinds        *kinds.Kinds
-	missing      missing
+	missing      *missing
 	applications *applications
 	trackers     *trackers
 	definitions  *definitions
 	live         *live
 
-	versionMu sync.Mutex
-	version   Version
+	version *knownVersion
+}
+
+// knownVersion is that of the API server, once it has been asked.
+type knownVersion struct {
+	mu      sync.Mutex
+	version Version
 }
 
 const (
@@ -82,7 +88,7 @@ func Connect(cfg Config, opts Options) (*Cluster, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cluster{log: log.With("part", "apply"), metrics: newMetrics(opts.Registerer)}
+	c := &Cluster{log: log.With("part", "apply"), metrics: newMetrics(opts.Registerer), missing: &missing{}, version: &knownVersion{}}
 	restConfig.QPS = -1 // the server has priority and fairness; a second queue here only adds waiting
 	restConfig.UserAgent = strings.TrimSuffix("tradewind/"+cfg.Version, "/")
 	restConfig.WarningHandlerWithContext = warnings{c.log}
@@ -102,12 +108,10 @@ func (c *Cluster) connect(restConfig *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	if c.dynamic, err = dynamic.NewForConfigAndClient(restConfig, client); err != nil {
+	if c.identity, err = newIdentity(restConfig, client); err != nil {
 		return err
 	}
-	if c.raw, err = newRaw(restConfig, client); err != nil {
-		return err
-	}
+	c.dynamic, c.accounts = c.identity.objects, newAccounts(restConfig)
 	broke := func(err error) {
 		c.log.Debug("watch broke", "resource", "customresourcedefinitions", "err", plain(err))
 	}
@@ -190,9 +194,9 @@ type Version struct {
 
 // Version asks the server once; "37+" counts as 37.
 func (c *Cluster) Version() (Version, error) {
-	c.versionMu.Lock()
-	known := c.version
-	c.versionMu.Unlock()
+	c.version.mu.Lock()
+	known := c.version.version
+	c.version.mu.Unlock()
 	if known.GitVersion != "" {
 		return known, nil
 	}
@@ -222,9 +226,9 @@ func (c *Cluster) askVersion(ctx context.Context) (Version, error) {
 		return n
 	}
 	v := Version{Major: number(info.Major), Minor: number(info.Minor), GitVersion: info.GitVersion, Platform: info.Platform}
-	c.versionMu.Lock()
-	defer c.versionMu.Unlock()
-	c.version = v
+	c.version.mu.Lock()
+	defer c.version.mu.Unlock()
+	c.version.version = v
 	return v, nil
 }
 
@@ -233,7 +237,7 @@ func (c *Cluster) askVersion(ctx context.Context) (Version, error) {
 func (c *Cluster) SecretData(ctx context.Context, namespace, name string) (map[string][]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	secret, err := c.dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}).
+	secret, err := c.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}).
 		Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, classify(ObjectRef{Version: "v1", Kind: "Secret", Namespace: namespace, Name: name}, "reading", err)

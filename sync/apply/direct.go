@@ -80,12 +80,14 @@ func configMapRef(namespace, name string) ObjectRef {
 
 // Stored reads what [Cluster.Store] wrote, with its version; nothing when there is none.
 func (c *Cluster) Stored(ctx context.Context, namespace, name string) (data map[string]string, version string, err error) {
-	o, err := c.Read(ctx, configMapRef(namespace, name))
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	o, err := c.dynamic.Resource(configMapResource).Namespace(namespace).Get(ctx, name, getOptions)
 	if apierrors.IsNotFound(err) {
 		return nil, "", nil
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, "", classify(configMapRef(namespace, name), "reading", err)
 	}
 	data, _, err = unstructured.NestedStringMap(o.Object, "data")
 	return data, o.GetResourceVersion(), err

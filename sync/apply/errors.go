@@ -79,8 +79,11 @@ func classify(ref ObjectRef, verb string, err error) error {
 		e.Advice = "create it first, or put it into the same source"
 	case apierrors.IsForbidden(err):
 		e.Retryable = apierrors.HasStatusCause(err, "NamespaceTerminating")
-		if strings.Contains(said, " cannot ") { // RBAC, and not a quota or an admission policy
-			e.Advice = "grant Tradewind's service account this right, see deployments/README.md"
+		switch { // RBAC, and not a quota or an admission policy
+		case strings.Contains(said, " cannot impersonate "):
+			e.Advice = "let Tradewind act as that account: bind the ClusterRole tradewind-impersonator in its namespace, see deployments/README.md"
+		case strings.Contains(said, " cannot "):
+			e.Advice = "grant that account this right, see deployments/README.md"
 		}
 	case apierrors.IsUnauthorized(err):
 		e.Retryable = true

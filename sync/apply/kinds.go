@@ -32,9 +32,9 @@ func (c *Cluster) resource(ctx context.Context, ref ObjectRef) (dynamic.Resource
 		return nil, err
 	}
 	if k.Namespaced {
-		return c.dynamic.Resource(k.Resource).Namespace(ref.Namespace), nil
+		return c.objects.Resource(k.Resource).Namespace(ref.Namespace), nil
 	}
-	return c.dynamic.Resource(k.Resource), nil
+	return c.objects.Resource(k.Resource), nil
 }
 
 // missing remembers who could not apply an object because its kind is not there.

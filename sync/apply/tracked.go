@@ -49,7 +49,7 @@ func (c *Cluster) Tracked(ctx context.Context, namespace, name string) ([]Entry,
 func (c *Cluster) Pods(ctx context.Context, namespace, selector string) ([]*unstructured.Unstructured, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	list, err := c.dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).
+	list, err := c.objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).
 		Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return nil, classify(ObjectRef{Version: "v1", Kind: "Pods"}, "listing", err)

@@ -154,6 +154,10 @@ type ImagesConfig struct {
 type ClusterConfig struct {
 	Kubeconfig string `yaml:"kubeconfig"`
 	Context    string `yaml:"context"`
+	// RequireServiceAccount refuses Applications without the annotation
+	// app.oam.dev/service-account-name. It names the account of the Application's namespace
+	// that everything is read and written as; without it that is Tradewind's own.
+	RequireServiceAccount bool `yaml:"requireServiceAccount"`
 }
 
 // WorkerConfig is the consuming half.

@@ -153,7 +153,7 @@ func (s *server) newWorker() error {
 	s.worker = &worker{cluster: cluster, mirrors: mirrors, processes: processes, reconciler: reconcile.New(reconcile.Config{
 		Cluster: cluster, Mirrors: mirrors, Charts: charts, RenderChart: chartsIn(processes), Catalog: catalog, Renderer: render.New(types),
 		Queue: reconcileQueue{s.queue}, Sole: s.cfg.Queue.URL == "", Outside: outbound.New(outbound.Config{AllowedHosts: s.cfg.Steps.AllowedHosts}),
-		Sources: otherSources(s.cfg, images), Logger: s.log, Registerer: s.registry,
+		Sources: otherSources(s.cfg, images), NeedsAccount: s.cfg.Cluster.RequireServiceAccount, Logger: s.log, Registerer: s.registry,
 	})}
 	s.worker.bumper = s.newBumper(cluster, mirrors, images)
 	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
