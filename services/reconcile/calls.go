@@ -62,6 +62,8 @@ func (x *run) do(ctx context.Context, step oam.Step, c render.Call) (map[string]
 		return map[string]any{}, x.deleteObjects(ctx, p)
 	case "http do":
 		return x.httpDo(ctx, p)
+	case "metrics promCheck":
+		return x.promCheck(ctx, step, c)
 	case "email send":
 		return map[string]any{}, x.sendMail(ctx, p)
 	}

@@ -16,6 +16,14 @@ func (x *run) doMore(ctx context.Context, call string, p params) (value map[stri
 	switch call {
 	case "oam load":
 		value, err = x.loadComponents(ctx, p.text("app"))
+	case "oam component-render":
+		value, err = x.componentRender(ctx, p)
+	case "oam component-apply":
+		value, err = x.componentApply(ctx, p)
+	case "query searchEvents":
+		value, err = x.searchEvents(ctx, p)
+	case "query collectLogsInPod":
+		value, err = x.podLogs(ctx, p)
 	case "oam load-comps-in-order":
 		var list []any
 		list, err = listOf(x.app.Spec.Components)

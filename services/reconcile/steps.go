@@ -50,7 +50,12 @@ func (x *run) evaluate(ctx context.Context, step oam.Step) (workflow.Observation
 		if len(result.Calls) == 0 {
 			return x.concluded(step, result)
 		}
-		if err := x.call(ctx, step, result.Calls, in.Returned); err != nil {
+		err = x.call(ctx, step, result.Calls, in.Returned)
+		if why, waits := errors.AsType[waitsFor](err); waits {
+			x.newRound(step, x.store.Steps[step.Name])
+			return x.poll(step, workflow.Observation{Phase: oam.StepRunning, Reason: workflow.ReasonWait, Message: string(why)}), nil, nil
+		}
+		if err != nil {
 			return workflow.Observation{}, nil, err
 		}
 	}
@@ -86,7 +91,8 @@ func (x *run) call(ctx context.Context, step oam.Step, calls []render.Call, retu
 			}
 		}
 		value, err := x.do(ctx, step, c)
-		if err != nil && (ctx.Err() != nil || retryable(err)) {
+		_, waits := errors.AsType[waitsFor](err)
+		if err != nil && (waits || ctx.Err() != nil || retryable(err)) {
 			return err
 		}
 		r := render.Returned{Value: value}

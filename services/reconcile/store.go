@@ -34,6 +34,7 @@ type stepRecord struct {
 	Returned map[string]render.Returned `json:"returned,omitempty"`
 	Resumed  bool                       `json:"resumed,omitempty"`
 	ResumeAt time.Time                  `json:"resumeAt,omitzero"` // of a step that holds itself for a while
+	Measured map[string]measured        `json:"measured,omitempty"`
 }
 
 const storeKey = "state"
