@@ -112,6 +112,9 @@ func (r *Reconciler) onDefinition(before, after *unstructured.Unstructured) {
 	if !changed {
 		return
 	}
+	if after != nil && after.GetKind() != render.KindRevision {
+		r.changedTypes.add(after)
+	}
 	users := r.types.using(about)
 	for _, key := range users {
 		r.wakes.add(key, events.CauseManual)

@@ -66,11 +66,13 @@ type Reconciler struct {
 	catalog *render.Catalog
 	index   *index
 	types   *types
-	wakes   *wakes
-	heads   *heads
-	secrets *secrets
-	texts   *texts
-	changed *broadcaster
+
+	changedTypes *changedTypes
+	wakes        *wakes
+	heads        *heads
+	secrets      *secrets
+	texts        *texts
+	changed      *broadcaster
 
 	settled  *settled
 	requests *requests
@@ -113,7 +115,7 @@ func New(cfg Config) *Reconciler {
 	r := &Reconciler{
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
 		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, now: time.Now, needsAccount: cfg.NeedsAccount,
-		index: newIndex(), types: newTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
+		index: newIndex(), types: newTypes(), changedTypes: newChangedTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 		settled: newSettled(), requests: newRequests(), sole: cfg.Sole, others: newOthers(cfg.Sources),
 	}
 	if r.renderChart = cfg.RenderChart; r.renderChart == nil {

@@ -186,6 +186,7 @@ func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
 	}
 	run("watches", s.worker.cluster.Run)
 	run("wake", s.worker.reconciler.Wake)
+	run("definitions", s.worker.reconciler.RecordDefinitions)
 	run("images", s.worker.bumper.Wake)
 	run("poll", s.poll)
 	run("status", records.New(s.queue, s.worker.cluster, s.log).Run)
