@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/policy"
@@ -45,7 +43,12 @@ func (x *run) componentRender(ctx context.Context, p params) (map[string]any, er
 	if err != nil {
 		return nil, err
 	}
-	return outputsOf(made.rendered.Objects, func(o render.Object) *unstructured.Unstructured { return o.Unstructured }), nil
+	outputs := map[string]any{}
+	value := map[string]any{"outputs": outputs}
+	for i, o := range made.rendered.Objects {
+		place(value, outputs, o, i == 0)
+	}
+	return value, nil
 }
 
 // componentApply applies a component. Its objects are the step's: they stay while the run
@@ -66,27 +69,9 @@ func (x *run) componentApply(ctx context.Context, p params) (map[string]any, err
 	if health := x.health(ctx, made); p["waitHealthy"] != false && !health.Healthy {
 		return nil, waitsFor(fmt.Sprintf("wait healthy: component %s: %s", made.Name, health.Message))
 	}
-	return outputsOf(made.rendered.Objects, func(o render.Object) *unstructured.Unstructured {
-		if live := x.live(ctx, made, o); live != nil {
-			return live.DeepCopy()
-		}
-		return o.Unstructured
-	}), nil
-}
-
-// outputsOf gives objects as templates speak of them.
-func outputsOf(objects []render.Object, find func(render.Object) *unstructured.Unstructured) map[string]any {
-	outputs := map[string]any{}
-	value := map[string]any{"outputs": outputs}
-	for i, o := range objects {
-		switch {
-		case o.Role == oam.ResourceWorkload || i == 0 && o.Role == "":
-			value["output"] = find(o).Object
-		case o.Key != "":
-			outputs[o.Key] = find(o).Object
-		}
-	}
-	return value
+	value := x.valueOf(ctx, made)
+	delete(value, "context")
+	return value, nil
 }
 
 // searchEvents lists the Kubernetes Events about an object.

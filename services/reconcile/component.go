@@ -118,14 +118,20 @@ func (x *run) valueOf(ctx context.Context, p *part) map[string]any {
 		if live == nil {
 			live = o.Unstructured
 		}
-		switch {
-		case o.Role == oam.ResourceWorkload || i == 0 && o.Role == "":
-			value["output"] = live.Object
-		case o.Key != "":
-			outputs[o.Key] = live.Object
-		}
+		o.Unstructured = live // of this copy of the render.Object
+		place(value, outputs, o, i == 0)
 	}
 	return value
+}
+
+// place puts an object where templates and outputs look for it.
+func place(value, outputs map[string]any, o render.Object, first bool) {
+	switch {
+	case o.Role == oam.ResourceWorkload || first && o.Role == "":
+		value["output"] = o.Object
+	case o.Key != "":
+		outputs[o.Key] = o.Object
+	}
 }
 
 // output evaluates the outputs of a step or component.

@@ -57,27 +57,34 @@ func (t *types) set(key events.Key, spec oam.Spec) {
 // for.
 func typesOf(spec oam.Spec) []typeName {
 	var out []typeName
-	add := func(kind render.Kind, given string) {
-		name, _, _ := strings.Cut(given, "@")
-		if used := (typeName{kind, name}); name != "" && !slices.Contains(out, used) {
-			out = append(out, used)
+	for _, given := range givenTypes(spec) {
+		given.name, _, _ = strings.Cut(given.name, "@")
+		if given.name != "" && !slices.Contains(out, given) {
+			out = append(out, given)
 		}
 	}
+	return out
+}
+
+// givenTypes lists the types that a spec names, as it spells them.
+func givenTypes(spec oam.Spec) []typeName {
+	var out []typeName
 	for _, c := range spec.Components {
-		add(render.KindComponent, c.Type)
+		out = append(out, typeName{render.KindComponent, c.Type})
 		for _, t := range c.Traits {
-			add(render.KindTrait, t.Type)
+			out = append(out, typeName{render.KindTrait, t.Type})
 		}
 	}
 	for _, p := range spec.Policies {
-		add(render.KindPolicy, p.Type)
+		out = append(out, typeName{render.KindPolicy, p.Type})
 	}
-	if spec.Workflow != nil {
-		for _, step := range spec.Workflow.Steps {
-			add(render.KindWorkflowStep, step.Type)
-			for _, sub := range step.SubSteps {
-				add(render.KindWorkflowStep, sub.Type)
-			}
+	if spec.Workflow == nil {
+		return out
+	}
+	for _, step := range spec.Workflow.Steps {
+		out = append(out, typeName{render.KindWorkflowStep, step.Type})
+		for _, sub := range step.SubSteps {
+			out = append(out, typeName{render.KindWorkflowStep, sub.Type})
 		}
 	}
 	return out

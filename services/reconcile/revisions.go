@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tradewind-dev/tradewind/sync/apply"
-	"github.com/tradewind-dev/tradewind/sync/oam"
 )
 
 // changedTypes gathers, without ever blocking a watch, definitions whose form is to be
@@ -92,34 +91,10 @@ func (r *Reconciler) RecordDefinitions(ctx context.Context) error {
 func (r *Reconciler) pinned(revision string) bool {
 	for _, app := range r.cluster.Applications() {
 		for _, given := range givenTypes(app.Spec) {
-			if name, pin, ok := strings.Cut(given, "@"); ok && name+"-"+pin == revision {
+			if name, pin, ok := strings.Cut(given.name, "@"); ok && name+"-"+pin == revision {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// givenTypes lists the types that a spec names, as it spells them.
-func givenTypes(spec oam.Spec) []string {
-	var out []string
-	for _, c := range spec.Components {
-		out = append(out, c.Type)
-		for _, t := range c.Traits {
-			out = append(out, t.Type)
-		}
-	}
-	for _, p := range spec.Policies {
-		out = append(out, p.Type)
-	}
-	if spec.Workflow == nil {
-		return out
-	}
-	for _, step := range spec.Workflow.Steps {
-		out = append(out, step.Type)
-		for _, sub := range step.SubSteps {
-			out = append(out, sub.Type)
-		}
-	}
-	return out
 }

@@ -2,7 +2,9 @@ package apply_test
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,4 +163,60 @@ func TestDefinitionsLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	hear(t, told, "ComponentDefinition own output: a: 3")
+}
+
+// TestSaveDefinitions: each form is recorded once, however many workers saw it, and the
+// oldest go unless somebody uses them.
+func TestSaveDefinitions(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	record := func(template string, workers int) {
+		t.Helper()
+		if _, err := f.ApplyDefinition(t.Context(), ownDefinition("TraitDefinition", f.ns, template), false); err != nil {
+			t.Fatal(err)
+		}
+		all, err := f.ListDefinitions(t.Context(), "TraitDefinition", f.ns)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%d definitions, %v", len(all), err)
+		}
+		errs := make(chan error, workers)
+		for range workers {
+			go func() {
+				errs <- f.SaveDefinitions(t.Context(), f.ns, []*unstructured.Unstructured{&all[0]}, func(revision string) bool { return revision == "own-v2" })
+			}()
+		}
+		for range workers {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	names := func() string {
+		t.Helper()
+		all, err := f.ListDefinitions(t.Context(), "DefinitionRevision", f.ns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, o := range all {
+			template, _, _ := unstructured.NestedString(o.Object, "spec", "traitDefinition", "spec", "schematic", "cue", "template")
+			out = append(out, o.GetName()+"="+template)
+		}
+		slices.Sort(out)
+		return strings.Join(out, " ")
+	}
+	record("a: 1", 4)
+	record("a: 1", 2)
+	record("a: 2", 4)
+	record("a: 1", 1) // an earlier form again is a form of its own
+	if got, want := names(), "own-v1=a: 1 own-v2=a: 2 own-v3=a: 1"; got != want {
+		t.Errorf("recorded %q, want %q", got, want)
+	}
+	for n := 4; n <= 24; n++ {
+		record(fmt.Sprintf("a: %d", n), 1)
+	}
+	got := names()
+	if n := strings.Count(got, "="); n != 21 || !strings.Contains(got, "own-v2=") || strings.Contains(got, "own-v3=") || !strings.Contains(got, "own-v5=a: 5") {
+		t.Errorf("%d are kept: %s", n, got)
+	}
 }
