@@ -66,13 +66,13 @@ type Reconciler struct {
 	catalog *render.Catalog
 	index   *index
 	types   *types
+	wakes   *wakes
+	heads   *heads
+	secrets *secrets
+	texts   *texts
+	changed *broadcaster
 
 	changedTypes *changedTypes
-	wakes        *wakes
-	heads        *heads
-	secrets      *secrets
-	texts        *texts
-	changed      *broadcaster
 
 	settled  *settled
 	requests *requests
