@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 )
 
@@ -28,12 +29,11 @@ func awaitAnswer(ctx context.Context, apps applications, app *oam.Application, t
 	defer tick.Stop()
 	for {
 		now, err := apps.GetApplication(deadline, app.Namespace, app.Name)
-		if err == nil && now.Status.Workflow != nil && now.Status.Workflow.Request == to.id {
-			if why := now.Status.Workflow.Refused; why != "" {
-				return &exitError{code: exitFailure, err: fmt.Errorf("workflow of %s/%s: refused: %s", app.Namespace, app.Name, printable(why)),
-					hint: fmt.Sprintf("tradewind status %s/%s shows where it is", app.Namespace, app.Name)}
-			}
-			return nil
+		switch {
+		case now == nil && !apply.IsRetryable(err) && deadline.Err() == nil:
+			return refused(err)
+		case now != nil && now.Status.Workflow != nil && now.Status.Workflow.Request == to.id:
+			return answerOf(now)
 		}
 		select {
 		case <-ctx.Done():
@@ -44,4 +44,14 @@ func awaitAnswer(ctx context.Context, apps applications, app *oam.Application, t
 		case <-tick.C:
 		}
 	}
+}
+
+// answerOf is nil, or why a request was refused.
+func answerOf(app *oam.Application) error {
+	why := app.Status.Workflow.Refused
+	if why == "" {
+		return nil
+	}
+	return &exitError{code: exitFailure, err: fmt.Errorf("workflow of %s/%s: refused: %s", app.Namespace, app.Name, printable(why)),
+		hint: fmt.Sprintf("tradewind status %s/%s shows where it is", app.Namespace, app.Name)}
 }
