@@ -29,11 +29,14 @@ func (x *run) componentOf(ctx context.Context, p params) (*part, error) {
 	if err := oam.Decode("value", p.object("value"), &made.Component); err != nil {
 		return nil, err
 	}
-	if src, err := render.SourceOf(made.Component); err != nil || src != nil {
-		return nil, errors.Join(err, fmt.Errorf("value: a component of type %q has a source: a step of type apply-component delivers it", made.Type))
+	src, err := render.SourceOf(made.Component)
+	if err != nil {
+		return nil, err
+	}
+	if src != nil {
+		return nil, fmt.Errorf("value: a component of type %q has a source: a step of type apply-component delivers it", made.Type)
 	}
 	made.spec, made.Namespace = made.Component, p.text("namespace")
-	var err error
 	made.rendered, err = x.renderer.Component(ctx, made.spec, x.context(made), nil)
 	return made, err
 }
