@@ -71,8 +71,16 @@ func (b *Bumper) head(ctx context.Context, src git.Source, d *decision) (on *git
 	return on, false, err
 }
 
-// follow announces our own push, as the webhook that may come will do later.
-func (b *Bumper) follow(ctx context.Context, d *decision) {
+// follow announces our own pushes, as the webhooks that may come will do later.
+func (b *Bumper) follow(ctx context.Context, decisions []*decision) {
+	for _, d := range decisions {
+		if d.pushed != nil {
+			b.announce(ctx, d)
+		}
+	}
+}
+
+func (b *Bumper) announce(ctx context.Context, d *decision) {
 	ref, after := "refs/heads/"+d.push, d.pushed.to
 	data, err := json.Marshal(events.SourcePushed{
 		Repos: []string{d.repo}, Ref: ref, Before: string(d.pushed.from), After: string(after), Pusher: b.cfg.Author.Name,
@@ -140,6 +148,9 @@ func signingSecret(group []*decision) string {
 
 // current is the tag that stands in Git now, as far as one does.
 func (d *decision) current() string {
+	if len(d.stands) > 0 {
+		return first(d.stands)
+	}
 	if d.commit != "" || d.acts() && d.problem == nil && d.markers > 0 && len(d.changes) == 0 {
 		return d.choice.Tag
 	}

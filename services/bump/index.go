@@ -80,18 +80,13 @@ func newPolicy(app *oam.Application, c oam.Component, src *render.Source) *polic
 	case p.err != nil:
 	case src.Branch == "":
 		p.err = errNoBranch
-	case p.auto.PullRequest:
-		p.err = errPullRequest
 	}
 	// A component that cannot be obeyed has a key all the same, under which it is reported.
 	p.key = events.BranchKey(p.repo, cmp.Or(p.push, "-"))
 	return p
 }
 
-var (
-	errNoBranch    = errors.New("imageRepository needs a branch to write to: set git.branch")
-	errPullRequest = errors.New("imageRepository.push.pullRequest is not supported: set push.branch alone, and open the pull request from it at the forge")
-)
+var errNoBranch = errors.New("imageRepository needs a branch to write to: set git.branch")
 
 // halted says why p must not act, empty when it may.
 func halted(app *oam.Application, p *policy) string {

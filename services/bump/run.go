@@ -7,6 +7,7 @@ import (
 	randv2 "math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"github.com/tradewind-dev/tradewind/registry"
 	"github.com/tradewind-dev/tradewind/registry/imagepolicy"
 	"github.com/tradewind-dev/tradewind/registry/marker"
+	"github.com/tradewind-dev/tradewind/sync/forge"
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 )
@@ -35,6 +37,10 @@ type decision struct {
 	held    bool
 	problem error // why what was chosen is not in Git
 	commit  git.Commit
+	request string   // page of the pull request that waits to be merged
+	refused error    // why there is none
+	stands  []string // tags in the branch that is read, while another is written to
+	looked  *look
 	pushed  *push // set for one decision of a commit
 }
 
@@ -56,17 +62,22 @@ func (b *Bumper) Run(ctx context.Context, job Job) error {
 	b.gather(ctx, job.Key, policies)
 	decisions := b.decide(ctx, policies, job)
 	var errs []error
+	inspected := b.inspect(ctx, decisions)
 	for _, group := range groups(decisions) {
-		errs = append(errs, b.update(ctx, job, group))
-	}
-	// First what is written to Applications, then the news that makes others look at them:
-	// two writers of one status would only get into each other's way.
-	b.store(ctx, decisions)
-	for _, d := range decisions {
-		if d.pushed != nil {
-			b.follow(ctx, d)
+		err := b.update(ctx, job, group)
+		if err == nil {
+			err = b.propose(ctx, job, group)
 		}
+		errs = append(errs, err)
 	}
+	// The news makes others look at the Applications that are written to meanwhile. Two
+	// writers of one status get into each other's way, but a write is sooner done than a
+	// look.
+	var news sync.WaitGroup
+	news.Go(func() { b.follow(ctx, decisions) })
+	inspected()
+	b.store(ctx, decisions)
+	news.Wait()
 	b.tell(ctx, job, decisions)
 	errs = append(errs, b.wakeLater(ctx, job.Key, policies))
 	return verdict(decisions, errors.Join(errs...))
@@ -95,6 +106,9 @@ func verdict(decisions []*decision, err error) error {
 		return events.RetryAfter(max(after, busy/2+randv2.N(busy)), err)
 	case after > 0:
 		return events.RetryAfter(after, err)
+	}
+	if problem, ok := errors.AsType[*forge.Error](err); ok && problem.RetryAfter > 0 {
+		return events.RetryAfter(problem.RetryAfter, err)
 	}
 	return err
 }
@@ -157,6 +171,9 @@ func groups(decisions []*decision) [][]*decision {
 			continue // nobody knows where it would write
 		}
 		key := strings.Join([]string{d.src.URL, d.secret(d.src.SecretName), d.src.Branch}, " ")
+		if d.auto.PullRequest {
+			key += " " + d.secret(d.auto.TokenSecret) + " proposed"
+		}
 		if by[key] == nil {
 			order = append(order, key)
 		}

@@ -77,7 +77,10 @@ func (e *Error) Error() string {
 	if e.Status == 0 {
 		return fmt.Sprintf("%s at %s: %v", e.Op, host, e.err)
 	}
-	text := strings.Join(strings.Fields(e.err.Error()), " ")
+	text := ""
+	if e.err != nil {
+		text = strings.Join(strings.Fields(e.err.Error()), " ")
+	}
 	if len(text) > maxText {
 		text = strings.ToValidUTF8(text[:maxText], "") + "..."
 	}

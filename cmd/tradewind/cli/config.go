@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tradewind-dev/tradewind/handlers"
+	"github.com/tradewind-dev/tradewind/sync/forge"
 )
 
 // Config is the whole configuration file. Defaults < file < environment < flags; any key
@@ -30,12 +33,17 @@ type Config struct {
 	Git      GitConfig      `yaml:"git"`
 	Registry RegistryConfig `yaml:"registry"`
 	Images   ImagesConfig   `yaml:"images"`
-	Cluster  ClusterConfig  `yaml:"cluster"`
-	Worker   WorkerConfig   `yaml:"worker"`
-	Render   RenderConfig   `yaml:"render"`
-	Steps    StepsConfig    `yaml:"steps"`
-	Poll     PollConfig     `yaml:"poll"`
-	Log      LogConfig      `yaml:"log"`
+	// Forges says, by host (host or host:port), what kind of forge repositories are at:
+	// github, gitlab or gitea (Forgejo, too). The public sites are known. It is needed for
+	// pull requests and commit statuses.
+	Forges map[string]string `yaml:"forges"`
+
+	Cluster ClusterConfig `yaml:"cluster"`
+	Worker  WorkerConfig  `yaml:"worker"`
+	Render  RenderConfig  `yaml:"render"`
+	Steps   StepsConfig   `yaml:"steps"`
+	Poll    PollConfig    `yaml:"poll"`
+	Log     LogConfig     `yaml:"log"`
 }
 
 // ListenConfig is one HTTP listener.
@@ -308,6 +316,11 @@ func (c Config) Validate() error {
 		bad("git.timeout", "%s: want 1s to 30m", c.Git.Timeout)
 	}
 	c.Images.validate(bad)
+	for _, host := range slices.Sorted(maps.Keys(c.Forges)) {
+		if kind := c.Forges[host]; !forge.Kind(kind).Valid() {
+			bad("forges."+host, "%q: want github, gitlab or gitea", kind)
+		}
+	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
 	default:

@@ -155,7 +155,7 @@ func (s *server) newWorker() error {
 		Queue: reconcileQueue{s.queue}, Sole: s.cfg.Queue.URL == "", Outside: outbound.New(outbound.Config{AllowedHosts: s.cfg.Steps.AllowedHosts}),
 		Sources: otherSources(s.cfg, images), Logger: s.log, Registerer: s.registry,
 	})}
-	s.worker.bumper = s.newBumper(cluster, mirrors, images)
+	s.worker.bumper = s.newBumper(cluster, mirrors, images, newForges(s.cfg))
 	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
 	return nil
 }
