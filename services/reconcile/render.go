@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/sync/forge"
 	"github.com/tradewind-dev/tradewind/sync/helm"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/render"
@@ -73,6 +74,9 @@ func (x *run) render(ctx context.Context) error {
 		x.good(oam.ConditionFetched)
 	}
 	x.moved = !slices.Equal(before, x.status.Sources)
+	if x.moved {
+		x.stands(forge.Pending, "being delivered")
+	}
 	x.memo.requested = requested
 	if err := x.renderPolicies(ctx); err != nil {
 		return err
@@ -130,6 +134,9 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 func (x *run) sourceAt(component string, src *render.Source, commit string, same bool) {
 	x.commit = cmp.Or(x.commit, commit)
 	source := oam.Source{Component: component, URL: src.URL, Ref: refText(src), Commit: commit}
+	if !slices.Contains(x.seen, source) {
+		x.seen = append(x.seen, source)
+	}
 	for _, old := range x.app.Status.Sources {
 		if same && old.Component == component && old.URL == source.URL && old.Ref == source.Ref {
 			source.Commit = old.Commit
