@@ -64,6 +64,7 @@ var doors = []struct {
 }{
 	{"github.com/nats-io/", []string{"events/queue"}},
 	{"github.com/go-git/", []string{"sync/git"}},
+	{"github.com/ProtonMail/go-crypto", []string{"sync/git"}},
 	{"cuelang.org/go", []string{"sync/render"}},
 	{"sigs.k8s.io/kustomize/", []string{"sync/render", "deployments"}},
 	{"k8s.io/client-go", []string{"sync/apply", "integration/world/kube"}},
