@@ -60,11 +60,12 @@ func (b *Bumper) Run(ctx context.Context, job Job) error {
 		return events.Skip("no component writes images to the branch")
 	}
 	b.gather(ctx, job.Key, policies)
+	startOf := b.ahead(ctx, policies)
 	decisions := b.decide(ctx, policies, job)
 	var errs []error
 	inspected := b.inspect(ctx, decisions)
 	for _, group := range groups(decisions) {
-		err := b.update(ctx, job, group)
+		err := b.update(ctx, job, group, startOf)
 		if err == nil {
 			err = b.propose(ctx, job, group)
 		}
@@ -161,6 +162,15 @@ func (b *Bumper) choose(ctx context.Context, d *decision, job Job) error {
 	return err
 }
 
+// group is the same for policies that go into one commit.
+func (p *policy) group() string {
+	key := strings.Join([]string{p.src.URL, p.secret(p.src.SecretName), p.src.Branch}, " ")
+	if p.auto.PullRequest {
+		key += " " + p.secret(p.auto.TokenSecret) + " proposed"
+	}
+	return key
+}
+
 // groups are the decisions that go into one commit: those with one credential for one
 // repository, which is nearly always all of them.
 func groups(decisions []*decision) [][]*decision {
@@ -170,10 +180,7 @@ func groups(decisions []*decision) [][]*decision {
 		if d.err != nil {
 			continue // nobody knows where it would write
 		}
-		key := strings.Join([]string{d.src.URL, d.secret(d.src.SecretName), d.src.Branch}, " ")
-		if d.auto.PullRequest {
-			key += " " + d.secret(d.auto.TokenSecret) + " proposed"
-		}
+		key := d.group()
 		if by[key] == nil {
 			order = append(order, key)
 		}
@@ -187,13 +194,16 @@ func groups(decisions []*decision) [][]*decision {
 }
 
 // update carries decisions out, again on each new head as long as others push first.
-func (b *Bumper) update(ctx context.Context, job Job, group []*decision) error {
+func (b *Bumper) update(ctx context.Context, job Job, group []*decision, startOf func(*policy) start) (err error) {
 	if !slices.ContainsFunc(group, (*decision).acts) {
 		return nil
 	}
-	src, err := b.secrets.source(ctx, group[0].policy)
+	from := startOf(group[0].policy)
 	for lost := 0; err == nil && lost < races; lost++ {
-		if err = b.attempt(ctx, job, src, group); err == nil {
+		if lost > 0 {
+			from = b.start(ctx, group[0].policy)
+		}
+		if err = b.attempt(ctx, job, from, group); err == nil {
 			return nil
 		}
 		if !errors.Is(err, git.ErrMoved) {
