@@ -1,6 +1,7 @@
 package bump
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -67,6 +68,15 @@ func TestPullRequest(t *testing.T) {
 	}
 	// Somebody merges.
 	w.repo.Git(t, nil, "update-ref", "refs/heads/main", "refs/heads/images")
+	repo, _, _ := strings.Cut(strings.TrimPrefix(string(w.key), "branch/"), "@")
+	data, err := json.Marshal(events.SourcePushed{Repos: []string{repo}, Ref: "refs/heads/main", After: w.repo.Head(t, "main")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	triggers, err := w.Route(t.Context(), events.Event{ID: "merge", Type: events.TypeSourcePushed, Source: "/hooks/github/x", Data: data})
+	if err != nil || len(triggers) != 1 || triggers[0].Key != w.key {
+		t.Fatalf("the merge is routed to %v, %v", triggers, err)
+	}
 	w.must(events.CauseWebhook)
 	if i := w.image("shop"); i.PullRequest != "" || i.Reason != "" || i.Current != "1.2.0" {
 		t.Errorf("after the merge: %+v", i)

@@ -86,11 +86,9 @@ func newHub(tb testing.TB) *hub {
 
 func (h *hub) run(tb testing.TB) {
 	tb.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- h.Run(ctx) }()
+	go func() { done <- h.Run(tb.Context()) }() // which ends before the cleanup begins
 	tb.Cleanup(func() {
-		cancel()
 		if err := <-done; err != nil {
 			tb.Error(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -89,7 +90,7 @@ func (g *gitea) descends(ctx context.Context, ancestor, commit string) (bool, er
 	}{}
 	err := g.do(ctx, http.MethodGet, "/compare/"+url.PathEscape(commit)+"..."+url.PathEscape(ancestor), nil, &compared)
 	if err == nil && compared.Total == nil {
-		err = fmt.Errorf("the answer does not count commits")
+		err = errors.New("the answer does not count commits")
 	}
 	return err == nil && *compared.Total == 0, err
 }

@@ -125,7 +125,7 @@ func verifyByGPG(t *testing.T, r *gittest.Repo, public []byte) {
 	}
 	t.Cleanup(func() {
 		// The agent that gpg may have started ends when its home is gone, or is told so.
-		_ = exec.CommandContext(context.Background(), "gpgconf", "--homedir", home, "--kill", "all").Run()
+		_ = exec.CommandContext(context.WithoutCancel(t.Context()), "gpgconf", "--homedir", home, "--kill", "all").Run()
 		_ = os.RemoveAll(home)
 	})
 	add := exec.CommandContext(t.Context(), program, "--homedir", home, "--batch", "--no-autostart", "--import")
