@@ -16,8 +16,8 @@ type start struct {
 }
 
 // ahead fetches the branches while registries are asked: neither needs the other's answer.
-// What it returns waits for one of them.
-func (b *Bumper) ahead(ctx context.Context, policies []*policy) (of func(*policy) start) {
+// What it returns waits for them.
+func (b *Bumper) ahead(ctx context.Context, policies []*policy) (of func(*policy) start, wait func()) {
 	var mu sync.Mutex
 	var fetching sync.WaitGroup
 	starts, begun := map[string]start{}, map[string]bool{}
@@ -40,7 +40,7 @@ func (b *Bumper) ahead(ctx context.Context, policies []*policy) (of func(*policy
 			return s
 		}
 		return b.start(ctx, p)
-	}
+	}, fetching.Wait
 }
 
 func (b *Bumper) start(ctx context.Context, p *policy) (s start) {

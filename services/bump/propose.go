@@ -33,8 +33,16 @@ func (b *Bumper) propose(ctx context.Context, job Job, group []*decision) error 
 		return nil
 	}
 	open, err := b.unmerged(ctx, job, group)
-	if err != nil || len(open) == 0 {
+	if err != nil {
+		for _, d := range group {
+			if d.acts() { // what was so is believed until it can be looked at
+				d.refused, d.request, d.stands = err, d.before.PullRequest, []string{d.before.Current}
+			}
+		}
 		return err
+	}
+	if len(open) == 0 {
+		return nil
 	}
 	page := ""
 	for _, d := range open {

@@ -60,7 +60,8 @@ func (b *Bumper) Run(ctx context.Context, job Job) error {
 		return events.Skip("no component writes images to the branch")
 	}
 	b.gather(ctx, job.Key, policies)
-	startOf := b.ahead(ctx, policies)
+	startOf, fetched := b.ahead(ctx, policies)
+	defer fetched()
 	decisions := b.decide(ctx, policies, job)
 	var errs []error
 	inspected := b.inspect(ctx, decisions)
