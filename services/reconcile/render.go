@@ -118,6 +118,7 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 			return fetchProblem(err)
 		}
 		x.commit = cmp.Or(x.commit, files.revision)
+		x.saw(p.Name, p.source, files.revision)
 	}
 	same := false
 	if p.rendered, same, err = x.renderOne(ctx, p, files); err != nil {
@@ -134,9 +135,6 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 func (x *run) sourceAt(component string, src *render.Source, commit string, same bool) {
 	x.commit = cmp.Or(x.commit, commit)
 	source := oam.Source{Component: component, URL: src.URL, Ref: refText(src), Commit: commit}
-	if !slices.Contains(x.seen, source) {
-		x.seen = append(x.seen, source)
-	}
 	for _, old := range x.app.Status.Sources {
 		if same && old.Component == component && old.URL == source.URL && old.Ref == source.Ref {
 			source.Commit = old.Commit

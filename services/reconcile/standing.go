@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -9,11 +10,20 @@ import (
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/sync/forge"
 	"github.com/tradewind-dev/tradewind/sync/oam"
+	"github.com/tradewind-dev/tradewind/sync/render"
 )
 
 // Standing is told how an Application stands with the commits that its sources are at,
 // whenever that may have changed. It must not block.
 type Standing func(app *oam.Application, sources []oam.Source, state forge.State, text string)
+
+// saw notes the commit that a component is about to be rendered from, also when that fails.
+func (x *run) saw(component string, src *render.Source, commit string) {
+	source := oam.Source{Component: component, URL: src.URL, Ref: refText(src), Commit: commit}
+	if !slices.Contains(x.seen, source) {
+		x.seen = append(x.seen, source)
+	}
+}
 
 func (x *run) stands(state forge.State, text string) {
 	if x.standing != nil && len(x.seen) > 0 {
