@@ -42,6 +42,21 @@ func pushImage(ctx context.Context, s *story, _ *testscript.TestScript, c call) 
 	return nil
 }
 
+// buildImage: built-image <repo>:<tag> <owner/name> <commit>. An image that says which
+// commit it was built from, announced.
+func buildImage(ctx context.Context, s *story, _ *testscript.TestScript, c call) error {
+	if err := c.once(3, 3, "built-image <repo>:<tag> <owner/name> <commit>"); err != nil {
+		return err
+	}
+	repo, tag, err := cutImage(c.args[0])
+	if err != nil {
+		return err
+	}
+	return s.world.Images.PushBuilt(ctx, repo, tag, map[string]string{
+		"org.opencontainers.image.source": s.world.Git.URL + "/" + c.args[1], "org.opencontainers.image.revision": c.args[2],
+	}, false)
+}
+
 // pushImages: images <repo>:<tag with %d> <first> <last>. Many tags of one image, without
 // an announcement.
 func pushImages(ctx context.Context, s *story, _ *testscript.TestScript, c call) error {

@@ -123,9 +123,9 @@ type call struct {
 func words() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]word{
 		"world": startWorld, "seed": seedRepo, "repo": createRepo, "chart": publishChart, "releases": awaitReleases,
-		"artifact": pushArtifact,
-		"git":      runGit, "push": pushAll, "edit": editFile,
-		"image": pushImage, "images": pushImages, "forged-image": forgeImage, "announced": awaitAnnounced, "registry": countRegistry, "bump-race": raceImages,
+		"artifact": pushArtifact, "pulls": awaitPulls, "merge": mergePull, "statuses": awaitStatuses,
+		"git": runGit, "push": pushAll, "edit": editFile,
+		"image": pushImage, "built-image": buildImage, "images": pushImages, "forged-image": forgeImage, "announced": awaitAnnounced, "registry": countRegistry, "bump-race": raceImages,
 		"tradewind": runTradewind, "start": startTradewind, "shutdown": shutdownTradewind, "crash": crashTradewind,
 		"break": breakPart, "mend": mendPart,
 		"outside": startOutside, "received": awaitReceived, "metric": setMetric,

@@ -201,7 +201,7 @@ func crashTradewind(_ context.Context, s *story, _ *testscript.TestScript, c cal
 // cluster, break registry [401|403|429|500|503|loop|flood|html]. git breaks fetches,
 // git-all pushes too; api needs "world proxy"; cluster freezes the API server.
 func breakPart(_ context.Context, s *story, _ *testscript.TestScript, c call) error {
-	if err := c.once(1, 2, "break git|git-all|api|cluster [how]"); err != nil {
+	if err := c.once(1, 2, "break git|git-all|forge-api|api|cluster|registry [how]"); err != nil {
 		return err
 	}
 	how := forge.FaultStatus
@@ -213,6 +213,9 @@ func breakPart(_ context.Context, s *story, _ *testscript.TestScript, c call) er
 		return s.world.Git.Break(how, part == "git-all")
 	case part == "api" && s.world.Proxy != nil:
 		return s.world.Proxy.Break(how)
+	case part == "forge-api":
+		s.world.Git.Mute(true)
+		return nil
 	case part == "cluster":
 		return s.world.Cluster.Pause()
 	case part == "registry":
@@ -230,6 +233,8 @@ func mendPart(_ context.Context, s *story, _ *testscript.TestScript, c call) err
 	switch part := c.args[0]; {
 	case part == "git":
 		s.world.Git.Mend()
+	case part == "forge-api":
+		s.world.Git.Mute(false)
 	case part == "registry":
 		s.world.Images.Mend()
 	case part == "api" && s.world.Proxy != nil:

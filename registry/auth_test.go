@@ -175,15 +175,15 @@ func TestBlobRedirectsWithoutCredentials(t *testing.T) {
 			fmt.Fprintf(w, `{"config": {"digest": %q}}`, digest)
 		}
 	}))
-	got, err := client(s, storage).Revision(t.Context(), s.image(t), "v1", keys(t, s.host))
-	if got != "abcdef0" || err != nil {
-		t.Errorf("got %q, %v", got, err)
+	got, err := client(s, storage).Origin(t.Context(), s.image(t), "v1", keys(t, s.host))
+	if got.Commit != "abcdef0" || err != nil {
+		t.Errorf("got %+v, %v", got, err)
 	}
 	if asked := storage.took(); len(asked) != 1 || asked[0] != "GET /blob?signature=1" {
 		t.Errorf("storage was asked %q", asked)
 	}
 	plain := New(Config{AllowedHosts: []string{s.host, storage.host}, InsecureHosts: []string{s.host}})
-	_, err = plain.Revision(t.Context(), s.image(t), "v1", keys(t, s.host))
+	_, err = plain.Origin(t.Context(), s.image(t), "v1", keys(t, s.host))
 	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Blocked {
 		t.Errorf("a redirect to plain HTTP: %v", err)
 	}

@@ -281,16 +281,16 @@ func TestPrivateAddressesAreGuarded(t *testing.T) {
 }
 
 // A digest of an answer is counted, not believed.
-func TestRevisionChecksDigests(t *testing.T) {
+func TestOriginChecksDigests(t *testing.T) {
 	t.Parallel()
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) }))
-	_, err := client(s).Revision(t.Context(), s.image(t), "sha256:"+strings.Repeat("0", 64), Keychain{})
+	_, err := client(s).Origin(t.Context(), s.image(t), "sha256:"+strings.Repeat("0", 64), Keychain{})
 	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Malformed {
 		t.Errorf("got %v", err)
 	}
 	large := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(make([]byte, maxManifest+1))
 	}))
-	_, err = client(large).Revision(t.Context(), large.image(t), "v1", Keychain{})
+	_, err = client(large).Origin(t.Context(), large.image(t), "v1", Keychain{})
 	wantError(t, err, TooLarge, "reading the labels of "+large.host+"/acme/shop:v1: answer too large: more than 4 MiB")
 }

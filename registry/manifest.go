@@ -2,11 +2,13 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -83,32 +85,50 @@ func (c *Client) fetch(ctx context.Context, r *request) (digest string, body []b
 	return hash.String(), body, nil
 }
 
-// revisionKey is the label and annotation that names the commit an image was built from.
-const revisionKey = "org.opencontainers.image.revision"
+// The labels and annotations that name the commit an image was built from, and where that
+// is.
+const (
+	revisionKey = "org.opencontainers.image.revision"
+	sourceKey   = "org.opencontainers.image.source"
+)
 
 var commitGrammar = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 
-// Revision is the commit that an image says it was built from, in lower case; empty when
-// it does not say.
-func (c *Client) Revision(ctx context.Context, image Image, tagOrDigest string, keys Keychain) (string, error) {
+// Origin is what an image says of where it comes from. Anybody who can push an image can
+// say anything.
+type Origin struct {
+	Commit string // in lower case, maybe short; empty when it is not said
+	Source string // URL of the repository; empty when it is not said, or not a URL
+}
+
+// or adds what other says of the same.
+func (o Origin) or(other Origin) Origin {
+	if o.Commit != "" && other.Commit != "" && o.Commit != other.Commit {
+		return o
+	}
+	return Origin{cmp.Or(o.Commit, other.Commit), cmp.Or(o.Source, other.Source)}
+}
+
+// Origin reads where an image comes from.
+func (c *Client) Origin(ctx context.Context, image Image, tagOrDigest string, keys Keychain) (Origin, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	look := manifest{}
+	look, said := manifest{}, Origin{}
 	for depth := 0; ; depth++ {
 		r, err := c.manifestRequest("reading the labels of", image, tagOrDigest, keys)
 		if err != nil {
-			return "", err
+			return Origin{}, err
 		}
 		_, body, err := c.fetch(ctx, r)
 		if err != nil {
-			return "", err
+			return Origin{}, err
 		}
 		look = manifest{}
 		if err := json.Unmarshal(body, &look); err != nil {
-			return "", r.wrong(Malformed, "its manifest", err)
+			return Origin{}, r.wrong(Malformed, "its manifest", err)
 		}
-		if commit := commitOf(look.Annotations); commit != "" {
-			return commit, nil
+		if said = said.or(originOf(look.Annotations)); said.Commit != "" && said.Source != "" {
+			return said, nil
 		}
 		child := look.child()
 		if child == "" || depth > 0 { // an index of indexes has no image to ask
@@ -116,13 +136,14 @@ func (c *Client) Revision(ctx context.Context, image Image, tagOrDigest string, 
 		}
 		tagOrDigest = child
 	}
-	return c.label(ctx, image, look.Config.Digest, keys)
+	labels, err := c.labels(ctx, image, look.Config.Digest, keys)
+	return said.or(originOf(labels)), err
 }
 
-// label reads the configuration of an image.
-func (c *Client) label(ctx context.Context, image Image, digest string, keys Keychain) (string, error) {
+// labels reads the configuration of an image.
+func (c *Client) labels(ctx context.Context, image Image, digest string, keys Keychain) (map[string]string, error) {
 	if !ValidDigest(digest) {
-		return "", nil // not an image of a container
+		return nil, nil // not an image of a container
 	}
 	r := &request{
 		op: "reading the labels of", image: image, tag: digest, keys: keys,
@@ -130,21 +151,27 @@ func (c *Client) label(ctx context.Context, image Image, digest string, keys Key
 	}
 	_, body, err := c.fetch(ctx, r)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	config, err := v1.ParseConfigFile(bytes.NewReader(body))
 	if err != nil {
-		return "", r.wrong(Malformed, "its configuration", err)
+		return nil, r.wrong(Malformed, "its configuration", err)
 	}
-	return commitOf(config.Config.Labels), nil
+	return config.Config.Labels, nil
 }
 
-func commitOf(labels map[string]string) string {
-	commit := strings.ToLower(strings.TrimSpace(labels[revisionKey]))
-	if !commitGrammar.MatchString(commit) {
-		return ""
+// maxSource bounds a URL that ends up in a status.
+const maxSource = 256
+
+func originOf(labels map[string]string) Origin {
+	o := Origin{Commit: strings.ToLower(strings.TrimSpace(labels[revisionKey])), Source: strings.TrimSpace(labels[sourceKey])}
+	if !commitGrammar.MatchString(o.Commit) {
+		o.Commit = ""
 	}
-	return commit
+	if u, err := url.Parse(o.Source); err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" || len(o.Source) > maxSource {
+		o.Source = ""
+	}
+	return o
 }
 
 // manifest is what index and image manifests have of interest to us.

@@ -198,24 +198,24 @@ func TestTagsOfARealRegistry(t *testing.T) {
 	wantError(t, err, NotFound, "listing tags of "+s.host+"/acme/none: not found (404)")
 }
 
-func TestRevision(t *testing.T) {
+func TestOrigin(t *testing.T) {
 	t.Parallel()
 	s := ociServer(t)
-	const commit = "7f5ecb303b1f1e1d0c9a3f3d2e1c0b9a8f7e6d5c"
+	const commit, repo = "7f5ecb303b1f1e1d0c9a3f3d2e1c0b9a8f7e6d5c", "https://github.com/acme/shop"
 	plain, err := random.Image(64, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	labelled := func(value string) v1.Image {
-		image, err := mutate.Config(plain, v1.Config{Labels: map[string]string{revisionKey: value}})
+	labelled := func(value, source string) v1.Image {
+		image, err := mutate.Config(plain, v1.Config{Labels: map[string]string{revisionKey: value, sourceKey: source}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return image
 	}
 	push(t, s, "plain", plain)
-	push(t, s, "odd", labelled("see the wiki"))
-	digest := push(t, s, "label", labelled(strings.ToUpper(commit)))
+	push(t, s, "odd", labelled("see the wiki", "ssh://wiki"))
+	digest := push(t, s, "label", labelled(strings.ToUpper(commit), repo))
 	annotated, ok := mutate.Annotations(plain, map[string]string{revisionKey: commit}).(v1.Image)
 	if !ok {
 		t.Fatal("no image")
@@ -223,8 +223,8 @@ func TestRevision(t *testing.T) {
 	push(t, s, "annotation", annotated)
 	index := mutate.AppendManifests(empty.Index,
 		mutate.IndexAddendum{Add: plain, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}}},
-		mutate.IndexAddendum{Add: labelled(commit), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}})
-	for _, child := range []v1.Image{plain, labelled(commit)} {
+		mutate.IndexAddendum{Add: labelled(commit, repo), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}})
+	for _, child := range []v1.Image{plain, labelled(commit, repo)} {
 		of, err := child.Digest()
 		if err != nil {
 			t.Fatal(err)
@@ -233,9 +233,10 @@ func TestRevision(t *testing.T) {
 	}
 	pushManifest(t, s, "index", index)
 	c := client(s)
-	for tag, want := range map[string]string{"plain": "", "odd": "", "label": commit, digest: commit, "annotation": commit, "index": commit} {
-		if got, err := c.Revision(t.Context(), s.image(t), tag, Keychain{}); got != want || err != nil {
-			t.Errorf("%s: %q, %v; want %q", tag, got, err, want)
+	said := Origin{Commit: commit, Source: repo}
+	for tag, want := range map[string]Origin{"plain": {}, "odd": {}, "label": said, digest: said, "annotation": {Commit: commit}, "index": said} {
+		if got, err := c.Origin(t.Context(), s.image(t), tag, Keychain{}); got != want || err != nil {
+			t.Errorf("%s: %+v, %v; want %+v", tag, got, err, want)
 		}
 	}
 }

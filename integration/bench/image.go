@@ -60,7 +60,7 @@ func imageLatency(ctx context.Context, runs int) (rows []row, err error) {
 			return nil
 		})
 		if err == nil {
-			rows = append(rows, row{Name: "image-latency", Unit: milliseconds}.stats(took...).used(cost, float64(runs)))
+			rows = append(rows, row{Name: "image-bump", Unit: milliseconds}.stats(took...).used(cost, float64(runs)))
 		}
 		return err
 	})

@@ -29,7 +29,7 @@ func groups() []group {
 		{[]string{"latency-500-files"}, func(ctx context.Context, runs int) ([]row, error) {
 			return latency(ctx, "latency-500-files", runs, 500)
 		}},
-		{[]string{"image-latency"}, imageLatency},
+		{[]string{"image-bump"}, imageLatency},
 	}
 	for _, n := range []int{100, 500, 1000} {
 		list = append(list, group{fanoutRows(n), func(ctx context.Context, _ int) ([]row, error) { return fanout(ctx, n) }})

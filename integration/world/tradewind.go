@@ -74,6 +74,7 @@ func configFor(dir, gitHost, chartHost, imageHost, kubeconfig string) map[string
 	return map[string]any{
 		"queue":    map[string]any{"storeDir": filepath.Join(dir, "queue"), "allowVolatile": true},
 		"git":      map[string]any{"allowedHosts": hosts, "insecureHosts": hosts},
+		"forges":   map[string]any{gitHost: "github"},
 		"steps":    map[string]any{"allowedHosts": []string{"127.0.0.1"}},
 		"cluster":  map[string]any{"kubeconfig": kubeconfig},
 		"web":      map[string]any{"address": ""},

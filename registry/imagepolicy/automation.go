@@ -28,7 +28,10 @@ type Automation struct {
 	BatchWindow   *time.Duration
 	SkipCI        bool   // the message tells CI systems to skip the commit
 	SigningSecret string // a Secret with the key that signs commits
-	Suspend       bool
+	// TokenSecret is a Secret with the token for the forge, when it is not that of the
+	// repository.
+	TokenSecret string
+	Suspend     bool
 }
 
 // Reflect says when the digest of the chosen tag is written beside it. A marker for the
@@ -82,7 +85,7 @@ func Parse(properties map[string]any) (*Automation, error) {
 
 func (a *Automation) read(block *fields) error {
 	image := block.required("image")
-	a.Secret = block.text("secretRef")
+	a.Secret, a.TokenSecret = block.text("secretRef"), block.text("tokenSecretRef")
 	a.Interval = block.duration("interval", defaultInterval)
 	a.CommitMessage = block.text("commitMessage")
 	a.Reflect = Reflect(block.oneOf("digestReflectionPolicy", string(ReflectNever), string(ReflectIfNotPresent), string(ReflectAlways)))

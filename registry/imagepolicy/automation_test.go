@@ -50,13 +50,14 @@ imageRepository:
   batchWindow: 500ms
   skipCI: true
   signingKey: {secretRef: key}
+  tokenSecretRef: token
   suspend: true
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a.Secret != "pull" || a.Interval != 90*time.Second || a.Reflect != ReflectAlways || a.PushBranch != "bumps" || !a.PullRequest ||
-		*a.BatchWindow != 500*time.Millisecond || !a.SkipCI || a.SigningSecret != "key" || !a.Suspend ||
+		*a.BatchWindow != 500*time.Millisecond || !a.SkipCI || a.SigningSecret != "key" || a.TokenSecret != "token" || !a.Suspend ||
 		a.Policy.String() != "semver >=1.0.0 of $ts where tags match ^main-(?P<ts>[0-9]+)$" {
 		t.Errorf("all fields: %+v, policy %s", a, a.Policy)
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/registry"
+	"github.com/tradewind-dev/tradewind/sync/forge"
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 )
@@ -60,6 +61,16 @@ type Cluster interface {
 type Registry interface {
 	Head(ctx context.Context, image registry.Image, tag string, keys registry.Keychain) (digest string, err error)
 	Tags(ctx context.Context, image registry.Image, keys registry.Keychain, known registry.Known) (registry.Listing, error)
+	// Origin is what an image says of where it comes from.
+	Origin(ctx context.Context, image registry.Image, tag string, keys registry.Keychain) (registry.Origin, error)
+}
+
+// Forge is what stands around the repositories.
+type Forge interface {
+	// Knows reports whether the forge of a repository can be asked.
+	Knows(url string) bool
+	Propose(ctx context.Context, r forge.Repo, p forge.Proposal) (url string, err error)
+	Descends(ctx context.Context, r forge.Repo, ancestor, commit string) (bool, error)
 }
 
 // Repositories is where configuration is.
@@ -80,6 +91,7 @@ type Config struct {
 	Cluster      Cluster
 	Repositories Repositories
 	Registry     Registry
+	Forge        Forge
 	Queue        Queue
 	Publisher    Publisher
 	// Author of the commits, and their committer. Default kubevelabot.

@@ -245,7 +245,6 @@ func TestTroubleIsTold(t *testing.T) {
 		{"template", func(_ *world, a map[string]any) { a["commitMessage"] = "{{.Nope}}" }, "FailedCommit", "Nope", true},
 		{"suspended", func(_ *world, a map[string]any) { a["suspend"] = true }, "Suspended", "imageRepository is suspended", false},
 		{"bad policy", func(_ *world, a map[string]any) { a["policy"] = map[string]any{} }, "FailedScan", "policy", false},
-		{"pull request", func(_ *world, a map[string]any) { a["push"] = map[string]any{"branch": "images", "pullRequest": true} }, "FailedScan", "pullRequest is not supported", false},
 		{"no signing key", func(_ *world, a map[string]any) { a["signingKey"] = map[string]any{"secretRef": "nobody"} }, "FailedCommit", "secret default/nobody", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -15,16 +15,16 @@ import (
 )
 
 // attempt makes the edits on the head as it is now and pushes them, if there are any.
-func (b *Bumper) attempt(ctx context.Context, job Job, src git.Source, group []*decision) error {
-	on, isNew, err := b.head(ctx, src, group[0])
-	if err != nil {
-		return err
+func (b *Bumper) attempt(ctx context.Context, job Job, from start, group []*decision) error {
+	if from.err != nil {
+		return from.err
 	}
+	on := from.on
 	files, err := b.edit(on, group, b.branch(job.Key))
 	if err != nil || len(files) == 0 {
 		return err
 	}
-	e := git.Edit{Branch: group[0].push, New: isNew, Files: files, Author: b.cfg.Author, When: b.now()}
+	e := git.Edit{Branch: group[0].push, New: from.isNew, Files: files, Author: b.cfg.Author, When: b.now()}
 	if e.Message, err = message(group); err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (b *Bumper) attempt(ctx context.Context, job Job, src git.Source, group []*
 	if err := job.Check(ctx); err != nil {
 		return err
 	}
-	pushed, err := b.cfg.Repositories.Commit(ctx, src, on, e)
+	pushed, err := b.cfg.Repositories.Commit(ctx, from.src, on, e)
 	if err != nil {
 		return err
 	}
@@ -62,17 +62,25 @@ type push struct{ from, to git.Commit }
 
 // head is what the commit goes on top of: the branch that is written to or, while that
 // does not exist yet, the one that is read.
-func (b *Bumper) head(ctx context.Context, src git.Source, d *decision) (on *git.Tree, isNew bool, err error) {
-	on, err = b.cfg.Repositories.Fetch(ctx, src, git.Ref{Branch: d.push})
-	if errors.Is(err, git.ErrRefNotFound) && d.push != d.src.Branch {
-		on, err = b.cfg.Repositories.Fetch(ctx, src, git.Ref{Branch: d.src.Branch})
+func (b *Bumper) head(ctx context.Context, src git.Source, p *policy) (on *git.Tree, isNew bool, err error) {
+	on, err = b.cfg.Repositories.Fetch(ctx, src, git.Ref{Branch: p.push})
+	if errors.Is(err, git.ErrRefNotFound) && p.push != p.src.Branch {
+		on, err = b.cfg.Repositories.Fetch(ctx, src, git.Ref{Branch: p.src.Branch})
 		return on, true, err
 	}
 	return on, false, err
 }
 
-// follow announces our own push, as the webhook that may come will do later.
-func (b *Bumper) follow(ctx context.Context, d *decision) {
+// follow announces our own pushes, as the webhooks that may come will do later.
+func (b *Bumper) follow(ctx context.Context, decisions []*decision) {
+	for _, d := range decisions {
+		if d.pushed != nil {
+			b.announce(ctx, d)
+		}
+	}
+}
+
+func (b *Bumper) announce(ctx context.Context, d *decision) {
 	ref, after := "refs/heads/"+d.push, d.pushed.to
 	data, err := json.Marshal(events.SourcePushed{
 		Repos: []string{d.repo}, Ref: ref, Before: string(d.pushed.from), After: string(after), Pusher: b.cfg.Author.Name,
@@ -140,6 +148,9 @@ func signingSecret(group []*decision) string {
 
 // current is the tag that stands in Git now, as far as one does.
 func (d *decision) current() string {
+	if len(d.stands) > 0 {
+		return first(d.stands)
+	}
 	if d.commit != "" || d.acts() && d.problem == nil && d.markers > 0 && len(d.changes) == 0 {
 		return d.choice.Tag
 	}

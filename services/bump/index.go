@@ -31,6 +31,9 @@ type policy struct {
 func (p *policy) appKey() events.Key { return events.AppKey(p.namespace, p.app) }
 func (p *policy) name() string       { return p.namespace + "/" + p.app + "/" + p.component }
 
+// mergeKey is that of the branch that is read.
+func (p *policy) mergeKey() events.Key { return events.BranchKey(p.repo, cmp.Or(p.src.Branch, "-")) }
+
 // secret is namespace/name, or empty.
 func (p *policy) secret(name string) string {
 	if name == "" {
@@ -80,18 +83,13 @@ func newPolicy(app *oam.Application, c oam.Component, src *render.Source) *polic
 	case p.err != nil:
 	case src.Branch == "":
 		p.err = errNoBranch
-	case p.auto.PullRequest:
-		p.err = errPullRequest
 	}
 	// A component that cannot be obeyed has a key all the same, under which it is reported.
 	p.key = events.BranchKey(p.repo, cmp.Or(p.push, "-"))
 	return p
 }
 
-var (
-	errNoBranch    = errors.New("imageRepository needs a branch to write to: set git.branch")
-	errPullRequest = errors.New("imageRepository.push.pullRequest is not supported: set push.branch alone, and open the pull request from it at the forge")
-)
+var errNoBranch = errors.New("imageRepository needs a branch to write to: set git.branch")
 
 // halted says why p must not act, empty when it may.
 func halted(app *oam.Application, p *policy) string {
@@ -111,11 +109,12 @@ type index struct {
 	mu       sync.RWMutex
 	byApp    map[events.Key][]*policy
 	byImage  map[string]map[*policy]bool
-	byBranch map[events.Key]map[*policy]bool
+	byBranch map[events.Key]map[*policy]bool // that is written to
+	byMerge  map[events.Key]map[*policy]bool // that a pull request is merged into
 }
 
 func newIndex() *index {
-	return &index{byApp: map[events.Key][]*policy{}, byImage: map[string]map[*policy]bool{}, byBranch: map[events.Key]map[*policy]bool{}}
+	return &index{byApp: map[events.Key][]*policy{}, byImage: map[string]map[*policy]bool{}, byBranch: map[events.Key]map[*policy]bool{}, byMerge: map[events.Key]map[*policy]bool{}}
 }
 
 // set replaces what is known of one Application and returns the branches it concerns, or
@@ -127,6 +126,7 @@ func (x *index) set(app events.Key, policies []*policy) []events.Key {
 	for _, p := range x.byApp[app] {
 		remove(x.byImage, p.want, p)
 		remove(x.byBranch, p.key, p)
+		remove(x.byMerge, p.mergeKey(), p)
 		keys = append(keys, p.key)
 	}
 	delete(x.byApp, app)
@@ -136,6 +136,9 @@ func (x *index) set(app events.Key, policies []*policy) []events.Key {
 			add(x.byImage, p.want, p)
 		}
 		add(x.byBranch, p.key, p)
+		if p.err == nil && p.auto.PullRequest {
+			add(x.byMerge, p.mergeKey(), p)
+		}
 		keys = append(keys, p.key)
 	}
 	slices.Sort(keys)
@@ -161,6 +164,13 @@ func (x *index) ofBranch(key events.Key) []*policy {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return sorted(x.byBranch[key])
+}
+
+// ofMerge lists the policies whose pull requests are merged into a branch.
+func (x *index) ofMerge(key events.Key) []*policy {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return sorted(x.byMerge[key])
 }
 
 // ofImages lists the policies that choose among the tags of any of the images.

@@ -156,6 +156,9 @@ func (b *Bumper) routePush(ev events.Event) ([]events.Trigger, error) {
 		if len(b.index.ofBranch(key)) > 0 && !b.ours(key, git.Commit(push.After)) {
 			keys[key] = true
 		}
+		for _, p := range b.index.ofMerge(key) { // it may have been the merge
+			keys[p.key] = true
+		}
 	}
 	return triggers(keys, ev, cause), nil
 }

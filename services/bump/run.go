@@ -7,6 +7,7 @@ import (
 	randv2 "math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"github.com/tradewind-dev/tradewind/registry"
 	"github.com/tradewind-dev/tradewind/registry/imagepolicy"
 	"github.com/tradewind-dev/tradewind/registry/marker"
+	"github.com/tradewind-dev/tradewind/sync/forge"
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 )
@@ -35,6 +37,10 @@ type decision struct {
 	held    bool
 	problem error // why what was chosen is not in Git
 	commit  git.Commit
+	request string   // page of the pull request that waits to be merged
+	refused error    // why there is none
+	stands  []string // tags in the branch that is read, while another is written to
+	looked  *look
 	pushed  *push // set for one decision of a commit
 }
 
@@ -54,19 +60,26 @@ func (b *Bumper) Run(ctx context.Context, job Job) error {
 		return events.Skip("no component writes images to the branch")
 	}
 	b.gather(ctx, job.Key, policies)
+	startOf, fetched := b.ahead(ctx, policies)
+	defer fetched()
 	decisions := b.decide(ctx, policies, job)
 	var errs []error
+	inspected := b.inspect(ctx, decisions)
 	for _, group := range groups(decisions) {
-		errs = append(errs, b.update(ctx, job, group))
-	}
-	// First what is written to Applications, then the news that makes others look at them:
-	// two writers of one status would only get into each other's way.
-	b.store(ctx, decisions)
-	for _, d := range decisions {
-		if d.pushed != nil {
-			b.follow(ctx, d)
+		err := b.update(ctx, job, group, startOf)
+		if err == nil {
+			err = b.propose(ctx, job, group)
 		}
+		errs = append(errs, err)
 	}
+	// The news makes others look at the Applications that are written to meanwhile. Two
+	// writers of one status get into each other's way, but a write is sooner done than a
+	// look.
+	var news sync.WaitGroup
+	news.Go(func() { b.follow(ctx, decisions) })
+	inspected()
+	b.store(ctx, decisions)
+	news.Wait()
 	b.tell(ctx, job, decisions)
 	errs = append(errs, b.wakeLater(ctx, job.Key, policies))
 	return verdict(decisions, errors.Join(errs...))
@@ -95,6 +108,9 @@ func verdict(decisions []*decision, err error) error {
 		return events.RetryAfter(max(after, busy/2+randv2.N(busy)), err)
 	case after > 0:
 		return events.RetryAfter(after, err)
+	}
+	if problem, ok := errors.AsType[*forge.Error](err); ok && problem.RetryAfter > 0 {
+		return events.RetryAfter(problem.RetryAfter, err)
 	}
 	return err
 }
@@ -147,6 +163,15 @@ func (b *Bumper) choose(ctx context.Context, d *decision, job Job) error {
 	return err
 }
 
+// group is the same for policies that go into one commit.
+func (p *policy) group() string {
+	key := strings.Join([]string{p.src.URL, p.secret(p.src.SecretName), p.src.Branch}, " ")
+	if p.auto.PullRequest {
+		key += " " + p.secret(p.auto.TokenSecret) + " proposed"
+	}
+	return key
+}
+
 // groups are the decisions that go into one commit: those with one credential for one
 // repository, which is nearly always all of them.
 func groups(decisions []*decision) [][]*decision {
@@ -156,7 +181,7 @@ func groups(decisions []*decision) [][]*decision {
 		if d.err != nil {
 			continue // nobody knows where it would write
 		}
-		key := strings.Join([]string{d.src.URL, d.secret(d.src.SecretName), d.src.Branch}, " ")
+		key := d.group()
 		if by[key] == nil {
 			order = append(order, key)
 		}
@@ -170,13 +195,16 @@ func groups(decisions []*decision) [][]*decision {
 }
 
 // update carries decisions out, again on each new head as long as others push first.
-func (b *Bumper) update(ctx context.Context, job Job, group []*decision) error {
+func (b *Bumper) update(ctx context.Context, job Job, group []*decision, startOf func(*policy) start) (err error) {
 	if !slices.ContainsFunc(group, (*decision).acts) {
 		return nil
 	}
-	src, err := b.secrets.source(ctx, group[0].policy)
+	from := startOf(group[0].policy)
 	for lost := 0; err == nil && lost < races; lost++ {
-		if err = b.attempt(ctx, job, src, group); err == nil {
+		if lost > 0 {
+			from = b.start(ctx, group[0].policy)
+		}
+		if err = b.attempt(ctx, job, from, group); err == nil {
 			return nil
 		}
 		if !errors.Is(err, git.ErrMoved) {

@@ -1,6 +1,7 @@
 package bump
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tradewind-dev/tradewind/registry"
+	"github.com/tradewind-dev/tradewind/sync/forge"
 	"github.com/tradewind-dev/tradewind/sync/git"
 )
 
@@ -70,6 +72,18 @@ func (s *secrets) source(ctx context.Context, p *policy) (git.Source, error) {
 		return out, fmt.Errorf("secret %s: %w", out.Secret, err)
 	}
 	return out, nil
+}
+
+// forge is the repository with the token for its forge, empty when there is none.
+func (s *secrets) forge(ctx context.Context, p *policy) (forge.Repo, error) {
+	out := forge.Repo{URL: p.src.URL}
+	name := p.secret(cmp.Or(p.auto.TokenSecret, p.src.SecretName))
+	if name == "" {
+		return out, nil
+	}
+	data, err := s.data(ctx, name)
+	out.Token = forge.TokenFromSecret(data)
+	return out, err
 }
 
 // keychain is the credential for the registry.

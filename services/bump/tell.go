@@ -24,6 +24,9 @@ const (
 	reasonCommit    = "FailedCommit"
 	reasonSuspended = "Suspended"
 	reasonUnmarked  = "NoMarker"
+	reasonProposed  = "PullRequestOpen"
+	reasonRefused   = "FailedPullRequest"
+	reasonRerun     = "OlderThanRunning"
 )
 
 const maxMessage = 1024 // bytes of one message in a status
@@ -62,11 +65,18 @@ func (d *decision) why() (reason, message string) {
 		return reasonHeld, fmt.Sprintf("%s was taken out of Git again; held until there is a newer tag", d.choice.Tag)
 	case d.problem != nil:
 		return reasonCommit, text(d.problem)
+	case d.refused != nil:
+		return reasonRefused, text(d.refused)
 	case d.markers == 0:
 		return reasonUnmarked, d.unmarked()
+	case d.request != "":
+		return reasonProposed, fmt.Sprintf("%s waits to be merged: %s", d.choice.Tag, d.request)
 	}
 	return "", ""
 }
+
+// decided reports whether it is known what the policy wants.
+func (d *decision) decided() bool { return d.scan == nil && d.wait == "" }
 
 // state is what the status will say.
 func (d *decision) state(now time.Time) oam.Image {
@@ -75,12 +85,19 @@ func (d *decision) state(now time.Time) oam.Image {
 	if d.auto != nil {
 		s.Image, s.Policy = d.auto.Image.String(), d.auto.Policy.String()
 	}
-	if s.Reason, s.Message = d.why(); d.scan == nil && d.wait == "" {
+	if s.Reason, s.Message = d.why(); d.decided() {
 		s.Latest, s.Current = d.choice.Tag, d.current()
 	}
 	if d.commit != "" {
 		at := metav1.NewTime(now.UTC().Truncate(time.Second))
 		s.Commit, s.Committed, s.Previous, s.CommittedAt = string(d.commit), d.choice.Tag, d.previous(), &at
+		s.Revision, s.Source, s.Warning = "", "", ""
+		if l := d.looked; l != nil {
+			s.Revision, s.Source, s.Warning = l.origin.Commit, l.origin.Source, l.warning
+		}
+	}
+	if d.decided() {
+		s.PullRequest = d.request
 	}
 	return s
 }
@@ -142,15 +159,15 @@ func (b *Bumper) report(ctx context.Context, job Job, d *decision) {
 		Run: strings.ToLower(rand.Text()), Key: d.appKey(), Cause: job.Cause, Event: job.Event, Stage: events.StageCommit,
 		Result: events.Success, Reason: reason, Message: message, Time: b.now().UTC(),
 	}
+	if d.commit != "" {
+		b.reportCommit(ctx, o, d)
+	}
 	switch {
-	case d.commit != "":
-		o.Reason, o.Commit, o.Changed = reasonCommitted, string(d.commit), len(d.changes)
-		o.Message = fmt.Sprintf("%s, written to %s", d.choice.Reference(), d.push)
-	case reason == d.before.Reason && message == d.before.Message || reason == "" || reason == reasonSuspended || reason == reasonUnmarked:
+	case reason == d.before.Reason && message == d.before.Message || quiet[reason]:
 		return
 	case reason == reasonScan:
 		o.Stage, o.Result = events.StageScan, events.Failure
-	case reason == reasonCommit:
+	case reason == reasonCommit, reason == reasonRefused:
 		o.Result = events.Failure
 	case reason == reasonHeld:
 		o.Result = events.Unchanged
@@ -158,6 +175,27 @@ func (b *Bumper) report(ctx context.Context, job Job, d *decision) {
 	if o.Result == events.Failure {
 		b.log.Warn("image not updated", "app", d.namespace+"/"+d.app, "component", d.component, "reason", reason, "err", message)
 	}
+	b.publish(ctx, o)
+}
+
+// quiet are reasons that nobody has to hear of.
+var quiet = map[string]bool{"": true, reasonSuspended: true, reasonUnmarked: true, reasonProposed: true}
+
+// reportCommit tells of a commit, and of what looks wrong with it.
+func (b *Bumper) reportCommit(ctx context.Context, o events.Outcome, d *decision) {
+	o.Run, o.Reason, o.Commit, o.Changed = strings.ToLower(rand.Text()), reasonCommitted, string(d.commit), len(d.changes)
+	o.Message = fmt.Sprintf("%s, written to %s", d.choice.Reference(), d.push)
+	if d.request != "" {
+		o.Message += ", to be merged: " + d.request
+	}
+	b.publish(ctx, o)
+	if d.looked != nil && d.looked.warning != "" {
+		o.Run, o.Reason, o.Result, o.Message = strings.ToLower(rand.Text()), reasonRerun, events.Failure, d.looked.warning
+		b.publish(ctx, o)
+	}
+}
+
+func (b *Bumper) publish(ctx context.Context, o events.Outcome) {
 	if err := b.cfg.Queue.Report(ctx, o); err != nil {
 		b.log.Warn("outcome not published", "err", err)
 	}

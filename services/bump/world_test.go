@@ -16,6 +16,7 @@ import (
 
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/registry"
+	"github.com/tradewind-dev/tradewind/sync/forge"
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/git/gittest"
 	"github.com/tradewind-dev/tradewind/sync/oam"
@@ -28,6 +29,10 @@ type tags struct {
 	err   error
 	heads int
 	lists int
+
+	built   map[string]string // commit of a tag
+	source  string            // where they all are
+	origins int               // asked for
 }
 
 func (r *tags) push(image string, list ...string) {
@@ -68,6 +73,41 @@ func (r *tags) Tags(_ context.Context, image registry.Image, _ registry.Keychain
 	defer r.mu.Unlock()
 	r.lists++
 	return registry.Listing{Tags: slices.Clone(r.known[image.Key()])}, r.err
+}
+
+func (r *tags) Origin(_ context.Context, image registry.Image, tag string, _ registry.Keychain) (registry.Origin, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.origins++
+	return registry.Origin{Commit: r.built[tag], Source: r.source}, nil
+}
+
+// hub is a forge with one repository, whose pull requests are only asked for.
+type hub struct {
+	mu       sync.Mutex
+	proposed []forge.Proposal
+	err      error
+	history  []string // oldest first
+}
+
+func (h *hub) Knows(string) bool { return true }
+
+func (h *hub) Propose(_ context.Context, r forge.Repo, p forge.Proposal) (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err != nil {
+		return "", h.err
+	}
+	if r.Token != "secret" {
+		return "", fmt.Errorf("token %q", r.Token)
+	}
+	h.proposed = append(h.proposed, p)
+	return "https://forge.example/pulls/1", nil
+}
+
+func (h *hub) Descends(_ context.Context, _ forge.Repo, ancestor, commit string) (bool, error) {
+	a, c := slices.Index(h.history, ancestor), slices.Index(h.history, commit)
+	return a >= 0 && a <= c, nil
 }
 
 // cluster holds Applications as a watch would.
@@ -163,6 +203,7 @@ type world struct {
 	tags  *tags
 	apps  *cluster
 	queue *line
+	forge *hub
 	key   events.Key
 }
 
@@ -176,7 +217,7 @@ func newWorld(tb testing.TB, files gittest.Files) *world {
 	repo.Commit(tb, "main", files)
 	w := &world{
 		tb: tb, repo: repo, tags: &tags{known: map[string][]string{}},
-		apps: &cluster{apps: map[string]*oam.Application{}, secrets: map[string]map[string][]byte{}}, queue: &line{announced: map[string][]Announcement{}},
+		apps: &cluster{apps: map[string]*oam.Application{}, secrets: map[string]map[string][]byte{}}, queue: &line{announced: map[string][]Announcement{}}, forge: &hub{},
 	}
 	repoKey, err := events.RepoKey(repo.URL)
 	if err != nil {
@@ -188,7 +229,7 @@ func newWorld(tb testing.TB, files gittest.Files) *world {
 	})
 	tb.Cleanup(mirrors.Close)
 	w.Bumper = New(Config{
-		Cluster: w.apps, Repositories: mirrors, Registry: w.tags, Queue: w.queue, Publisher: w.queue,
+		Cluster: w.apps, Repositories: mirrors, Registry: w.tags, Forge: w.forge, Queue: w.queue, Publisher: w.queue,
 		Window: time.Millisecond, Registerer: prometheus.NewRegistry(),
 	})
 	return w
@@ -198,6 +239,10 @@ func newWorld(tb testing.TB, files gittest.Files) *world {
 // changes its imageRepository.
 func (w *world) app(name, image, path string, change func(map[string]any)) {
 	w.tb.Helper()
+	secret := ""
+	if w.apps.secrets["default/bot"] != nil {
+		secret = "bot"
+	}
 	automation := map[string]any{
 		"image": image, "policy": map[string]any{"semver": map[string]any{"range": ">=1.0.0"}},
 		"commitMessage": "Image: {{range .Updated.Images}}{{println .}}{{end}}",
@@ -208,7 +253,7 @@ func (w *world) app(name, image, path string, change func(map[string]any)) {
 	app := &oam.Application{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Generation: 1},
 		Spec: oam.Spec{Components: []oam.Component{{Name: name, Type: "kustomize", Properties: map[string]any{
-			"repoType": "git", "url": w.repo.URL, "path": path, "git": map[string]any{"branch": "main"}, "imageRepository": automation,
+			"repoType": "git", "url": w.repo.URL, "secretRef": secret, "path": path, "git": map[string]any{"branch": "main"}, "imageRepository": automation,
 		}}}},
 	}
 	w.apps.mu.Lock()

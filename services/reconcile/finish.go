@@ -191,6 +191,7 @@ func (x *run) report(ctx context.Context, p *problem, result events.Result, wrot
 	default:
 		x.log.Info("run finished", args...)
 	}
+	x.judge(p)
 	if err := x.queue.Report(ctx, o); err != nil {
 		x.log.Warn("outcome not published", "err", err)
 	}

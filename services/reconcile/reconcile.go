@@ -59,6 +59,7 @@ type Reconciler struct {
 	renderer    *render.Renderer
 	queue       Queue
 	outside     Outside
+	standing    Standing
 	now         func() time.Time
 
 	needsAccount bool
@@ -103,6 +104,8 @@ type Config struct {
 	Sole    bool
 	Outside Outside // for steps; nil means that they reach nothing but the cluster
 	Sources Sources
+	// Standing is told how a commit fares; nil for nobody.
+	Standing Standing
 	// NeedsAccount refuses Applications that name no service account to act as.
 	NeedsAccount bool
 	Logger       *slog.Logger
@@ -114,7 +117,7 @@ type Config struct {
 func New(cfg Config) *Reconciler {
 	r := &Reconciler{
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
-		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, now: time.Now, needsAccount: cfg.NeedsAccount,
+		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, standing: cfg.Standing, now: time.Now, needsAccount: cfg.NeedsAccount,
 		index: newIndex(), types: newTypes(), changedTypes: newChangedTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 		settled: newSettled(), requests: newRequests(), sole: cfg.Sole, others: newOthers(cfg.Sources),
 	}
@@ -141,7 +144,8 @@ type run struct {
 	memo    *memo
 	begun   time.Time
 	changes apply.ChangeSet
-	commit  string // of the first source, for the log
+	commit  string       // of the first source, for the log
+	seen    []oam.Source // at the commits of this look
 
 	// What deliver found out, in its order.
 	set         *policy.Set

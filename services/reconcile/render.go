@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/sync/forge"
 	"github.com/tradewind-dev/tradewind/sync/helm"
 	"github.com/tradewind-dev/tradewind/sync/oam"
 	"github.com/tradewind-dev/tradewind/sync/render"
@@ -73,6 +74,9 @@ func (x *run) render(ctx context.Context) error {
 		x.good(oam.ConditionFetched)
 	}
 	x.moved = !slices.Equal(before, x.status.Sources)
+	if x.moved {
+		x.stands(forge.Pending, "being delivered")
+	}
 	x.memo.requested = requested
 	if err := x.renderPolicies(ctx); err != nil {
 		return err
@@ -114,6 +118,7 @@ func (x *run) renderPart(ctx context.Context, p *part) error {
 			return fetchProblem(err)
 		}
 		x.commit = cmp.Or(x.commit, files.revision)
+		x.saw(p.Name, p.source, files.revision)
 	}
 	same := false
 	if p.rendered, same, err = x.renderOne(ctx, p, files); err != nil {

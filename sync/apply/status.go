@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -62,11 +63,30 @@ func (c *Cluster) WriteStatus(ctx context.Context, app *oam.Application, status 
 	if bytes.Equal(had, wanted) {
 		return false, nil
 	}
-	if err := c.patch(ctx, app, []string{"status"}, patchOp{Op: "add", Path: "/status", Value: json.RawMessage(wanted)}); err != nil {
+	err = c.patch(ctx, app, []string{"status"}, patchOp{Op: "add", Path: "/status", Value: json.RawMessage(wanted)})
+	if apierrors.IsConflict(err) && c.overtakenByImages(app) {
+		// They belong to another writer, who has no part in ours.
+		fresh, _, _ := c.Application(app.Namespace, app.Name)
+		app.ResourceVersion, app.Status.Images, status.Images = fresh.ResourceVersion, fresh.Status.Images, fresh.Status.Images
+		return c.WriteStatus(ctx, app, status)
+	}
+	if err != nil {
 		return false, err
 	}
 	app.Status = *status.DeepCopy()
 	return true, nil
+}
+
+// overtakenByImages reports whether nothing but what [Cluster.WriteImages] writes has
+// changed since app was read.
+func (c *Cluster) overtakenByImages(app *oam.Application) bool {
+	fresh, found, err := c.Application(app.Namespace, app.Name)
+	if !found || err != nil || fresh.ResourceVersion == app.ResourceVersion {
+		return false
+	}
+	same := app.DeepCopy()
+	same.ResourceVersion, same.ManagedFields, same.Status.Images = fresh.ResourceVersion, fresh.ManagedFields, fresh.Status.Images
+	return equality.Semantic.DeepEqual(same, fresh)
 }
 
 // WriteImages replaces what the status says of images and nothing else; it makes no

@@ -55,6 +55,39 @@ func TestStatusIsWrittenWhenItSaysSomethingNew(t *testing.T) {
 	}
 }
 
+// Images have a writer of their own: a look that began before they were written stores its
+// status all the same, and leaves them as they are.
+func TestStatusBesideImages(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	app := f.application(t, "site")
+	for i, tag := range []string{"1.0.0", "1.1.0"} {
+		images := []oam.Image{{Component: "web", Image: "r.example/web", Current: tag}}
+		if err := f.WriteImages(t.Context(), f.ns, "site", images); err != nil {
+			t.Fatal(err)
+		}
+		status := *app.Status.DeepCopy()
+		status.Phase = []oam.Phase{oam.PhaseRunningWorkflow, oam.PhaseRunning}[i]
+		if wrote, err := f.WriteStatus(t.Context(), app, status); !wrote || err != nil {
+			t.Fatalf("write %d: %v, %v", i, wrote, err)
+		}
+		stored, _, _ := f.Application(f.ns, "site")
+		if stored.Status.Phase != status.Phase || len(stored.Status.Images) != 1 || stored.Status.Images[0].Current != tag {
+			t.Errorf("after write %d there is %+v", i, stored.Status)
+		}
+	}
+	late := app.DeepCopy()
+	if err := f.WriteImages(t.Context(), f.ns, "site", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Annotate(t.Context(), f.ns, "site", map[string]string{oam.AnnotationRequestedAt: "now"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteStatus(t.Context(), late, oam.Status{Phase: oam.PhaseUnhealthy}); err == nil {
+		t.Error("a change that was not of images was overlooked")
+	}
+}
+
 func TestFinalizerAndMetadata(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

@@ -15,11 +15,17 @@ import (
 type sshSigner struct{ key ssh.Signer }
 
 // SignerFromSecret reads the key that signs commits from the data of a Kubernetes Secret:
-// an SSH private key under identity, which password unlocks.
+// an SSH private key under identity, which password unlocks, or a GPG private key under
+// git.asc, which passphrase unlocks.
 func SignerFromSecret(data map[string][]byte) (Signer, error) {
 	identity := data["identity"]
-	if len(identity) == 0 {
-		return nil, errors.New("it has no key identity, an SSH private key that signs commits")
+	switch {
+	case len(data[gpgKey]) > 0 && len(identity) > 0:
+		return nil, errors.New("it has both identity and " + gpgKey + ": leave out one")
+	case len(data[gpgKey]) > 0:
+		return newGPGSigner(data[gpgKey], data[gpgPassphrase])
+	case len(identity) == 0:
+		return nil, errors.New("it has neither the key identity, an SSH private key that signs commits, nor " + gpgKey + ", a GPG private key")
 	}
 	key, err := ssh.ParsePrivateKey(identity)
 	if _, locked := errors.AsType[*ssh.PassphraseMissingError](err); locked {

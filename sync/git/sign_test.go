@@ -72,7 +72,10 @@ func TestSigner(t *testing.T) {
 func TestSignerFromSecret(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string]map[string][]byte{
-		"it has no key identity": {}, "identity is not an SSH private key": {"identity": []byte("nonsense")},
+		"it has neither the key identity":                 {},
+		"identity is not an SSH private key":              {"identity": []byte("nonsense")},
+		"git.asc is not an armored GPG private key":       {"git.asc": []byte("nonsense")},
+		"it has both identity and git.asc: leave out one": {"git.asc": []byte("a"), "identity": []byte("b")},
 	} {
 		if _, err := git.SignerFromSecret(data); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want %q", err, name)

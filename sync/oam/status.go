@@ -177,6 +177,14 @@ type Image struct {
 	Committed   string       `json:"committed,omitempty"`
 	Previous    string       `json:"previous,omitempty"`
 	CommittedAt *metav1.Time `json:"committedAt,omitempty"`
+	// PullRequest is the page of the pull request that waits to be merged.
+	PullRequest string `json:"pullRequest,omitempty"`
+	// Revision is the commit that the committed tag says it was built from, Source where
+	// that is.
+	Revision string `json:"revision,omitempty"`
+	Source   string `json:"source,omitempty"`
+	// Warning says what looks wrong with the committed tag, although it was written.
+	Warning string `json:"warning,omitempty"`
 	// Reason and Message say why Current is not Latest, or why there is no Latest.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`

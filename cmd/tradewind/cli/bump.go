@@ -8,19 +8,29 @@ import (
 	"github.com/tradewind-dev/tradewind/services/bump"
 	"github.com/tradewind-dev/tradewind/services/reconcile"
 	"github.com/tradewind-dev/tradewind/sync/apply"
+	"github.com/tradewind-dev/tradewind/sync/forge"
 	"github.com/tradewind-dev/tradewind/sync/git"
 )
 
 // newBumper makes the part that writes images into Git.
-func (s *server) newBumper(cluster *apply.Cluster, mirrors *git.Mirrors, images *registry.Client) *bump.Bumper {
+func (s *server) newBumper(cluster *apply.Cluster, mirrors *git.Mirrors, images *registry.Client, forges *forge.Client) *bump.Bumper {
 	b := bump.New(bump.Config{
 		Cluster: cluster, Repositories: mirrors, Queue: bumpQueue{s.queue}, Publisher: publisher{s.queue},
-		Registry: images,
-		Author:   git.Person{Name: s.cfg.Images.AuthorName, Email: s.cfg.Images.AuthorEmail}, Window: s.cfg.Images.BatchWindow,
+		Registry: images, Forge: forges,
+		Author: git.Person{Name: s.cfg.Images.AuthorName, Email: s.cfg.Images.AuthorEmail}, Window: s.cfg.Images.BatchWindow,
 		Logger: s.log, Registerer: s.registry,
 	})
 	cluster.OnApplication(b.OnApplication)
 	return b
+}
+
+// newForges makes the client of what stands around repositories.
+func newForges(cfg Config) *forge.Client {
+	kinds := map[string]forge.Kind{}
+	for host, kind := range cfg.Forges {
+		kinds[host] = forge.Kind(kind)
+	}
+	return forge.New(forge.Config{Kinds: kinds, AllowedHosts: cfg.Git.AllowedHosts, InsecureHosts: cfg.Git.InsecureHosts})
 }
 
 // bumpQueue is the queue as a Bumper sees it.

@@ -30,12 +30,17 @@ type Config struct {
 	Git      GitConfig      `yaml:"git"`
 	Registry RegistryConfig `yaml:"registry"`
 	Images   ImagesConfig   `yaml:"images"`
-	Cluster  ClusterConfig  `yaml:"cluster"`
-	Worker   WorkerConfig   `yaml:"worker"`
-	Render   RenderConfig   `yaml:"render"`
-	Steps    StepsConfig    `yaml:"steps"`
-	Poll     PollConfig     `yaml:"poll"`
-	Log      LogConfig      `yaml:"log"`
+	// Forges says, by host (host or host:port), what kind of forge repositories are at:
+	// github, gitlab or gitea (Forgejo, too). The public sites are known. It is needed for
+	// pull requests and commit statuses.
+	Forges ForgesConfig `yaml:"forges"`
+
+	Cluster ClusterConfig `yaml:"cluster"`
+	Worker  WorkerConfig  `yaml:"worker"`
+	Render  RenderConfig  `yaml:"render"`
+	Steps   StepsConfig   `yaml:"steps"`
+	Poll    PollConfig    `yaml:"poll"`
+	Log     LogConfig     `yaml:"log"`
 }
 
 // ListenConfig is one HTTP listener.
@@ -137,16 +142,6 @@ type RegistryConfig struct {
 	// TokenRealms are, by registry, further hosts that may get its credentials to hand
 	// out a token.
 	TokenRealms map[string][]string `yaml:"tokenRealms"`
-}
-
-// ImagesConfig is how pushed images get into Git.
-type ImagesConfig struct {
-	// BatchWindow is how long a commit waits for further images while they come one
-	// after the other. A branch that was quiet gets its commit at once.
-	BatchWindow time.Duration `yaml:"batchWindow"`
-	// AuthorName and AuthorEmail are the author and committer.
-	AuthorName  string `yaml:"authorName"`
-	AuthorEmail string `yaml:"authorEmail"`
 }
 
 // ClusterConfig is how the Kubernetes API is reached. Both empty means the pod's own
@@ -312,6 +307,7 @@ func (c Config) Validate() error {
 		bad("git.timeout", "%s: want 1s to 30m", c.Git.Timeout)
 	}
 	c.Images.validate(bad)
+	c.Forges.validate(bad)
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
 	default:
@@ -327,18 +323,3 @@ func (c Config) Validate() error {
 	}
 	return usageErrorf("configuration: %w", errors.Join(errs...))
 }
-
-func (c ImagesConfig) validate(bad func(key, format string, args ...any)) {
-	if c.BatchWindow < time.Millisecond || c.BatchWindow > time.Minute {
-		bad("images.batchWindow", "%s: want 1ms to 1m", c.BatchWindow)
-	}
-	if !isPerson(c.AuthorName) {
-		bad("images.authorName", "%q: want a text without < and >", c.AuthorName)
-	}
-	if !isPerson(c.AuthorEmail) {
-		bad("images.authorEmail", "%q: want an address without < and >", c.AuthorEmail)
-	}
-}
-
-// isPerson is what Git takes as a name or an address.
-func isPerson(s string) bool { return s != "" && !strings.ContainsAny(s, "<>\n") }

@@ -137,15 +137,19 @@ func imageTable(items []imageItem, o imagesOptions) *table {
 	return t
 }
 
-// imageStatus says why the tag in Git is not the latest.
+// imageStatus says why the tag in Git is not the latest, and what looks wrong with it.
 func imageStatus(i oam.Image) string {
+	status := "being written"
 	switch {
 	case i.Message != "":
-		return i.Reason + ": " + i.Message
+		status = i.Reason + ": " + i.Message
 	case i.Latest == "":
-		return "not looked at yet"
+		status = "not looked at yet"
 	case i.Current == i.Latest:
-		return "up to date"
+		status = "up to date"
 	}
-	return "being written"
+	if i.Warning != "" && i.Committed == i.Latest {
+		status += "; warning: " + i.Warning
+	}
+	return status
 }

@@ -15,6 +15,15 @@ func imageApps() []*oam.Application {
 			Component: "apps", Image: "ghcr.io/fogdong/test-fog", Policy: "numerical asc of $ts", Current: "master-7f5ecb30-1632733303",
 			Latest: "master-7f5ecb30-1632733303", Commit: commit, Committed: "master-7f5ecb30-1632733303", CommittedAt: &at,
 		},
+		{
+			Component: "proposed", Image: "r.example/proposed", Current: "1.0.0", Latest: "1.1.0", Commit: commit, Committed: "1.1.0",
+			PullRequest: "https://forge.example/acme/config/pull/7", Reason: "PullRequestOpen",
+			Message: "1.1.0 waits to be merged: https://forge.example/acme/config/pull/7",
+		},
+		{
+			Component: "rerun", Image: "r.example/rerun", Current: "1.1.0", Latest: "1.1.0", Committed: "1.1.0",
+			Warning: "1.1.0 was built from aaaaaaa, an ancestor of bbbbbbb that 1.0.0 was built from: an old CI job may have run again",
+		},
 		{Component: "held", Image: "nginx", Current: "1.27.0", Latest: "1.27.1", Reason: "ImageHeld", Message: "1.27.1 was taken out of Git again; held until there is a newer tag"},
 		{Component: "away", Image: "r.example/x", Current: "1.0.0", Reason: "FailedScan", Message: "listing tags of r.example/x: registry unavailable (502)"},
 	}

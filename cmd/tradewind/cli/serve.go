@@ -18,6 +18,7 @@ import (
 	"github.com/tradewind-dev/tradewind/events/queue"
 	"github.com/tradewind-dev/tradewind/handlers"
 	"github.com/tradewind-dev/tradewind/services/bump"
+	"github.com/tradewind-dev/tradewind/services/commitstatus"
 	"github.com/tradewind-dev/tradewind/services/reconcile"
 	records "github.com/tradewind-dev/tradewind/services/status"
 	"github.com/tradewind-dev/tradewind/sync/apply"
@@ -82,6 +83,7 @@ type worker struct {
 	reconciler *reconcile.Reconciler
 	processes  *pool.Pool
 	bumper     *bump.Bumper
+	teller     *commitstatus.Teller
 }
 
 func serve(ctx context.Context, e *env, cfg Config) error {
@@ -149,13 +151,16 @@ func (s *server) newWorker() error {
 	types := render.Config{Definitions: catalog, Namespaced: cluster.Namespaced}
 	processes := pool.New(types, renderPool(s.cfg.Render, s.log))
 	types.Elsewhere = processes
-	images := registryClient(s.cfg.Registry)
-	s.worker = &worker{cluster: cluster, mirrors: mirrors, processes: processes, reconciler: reconcile.New(reconcile.Config{
+	images, forges := registryClient(s.cfg.Registry), newForges(s.cfg)
+	teller := commitstatus.New(commitstatus.Config{Cluster: cluster, Forge: forges, Reports: s.queue, Logger: s.log})
+	cluster.OnApplication(teller.OnApplication)
+	s.worker = &worker{cluster: cluster, mirrors: mirrors, processes: processes, teller: teller, reconciler: reconcile.New(reconcile.Config{
 		Cluster: cluster, Mirrors: mirrors, Charts: charts, RenderChart: chartsIn(processes), Catalog: catalog, Renderer: render.New(types),
 		Queue: reconcileQueue{s.queue}, Sole: s.cfg.Queue.URL == "", Outside: outbound.New(outbound.Config{AllowedHosts: s.cfg.Steps.AllowedHosts}),
-		Sources: otherSources(s.cfg, images), NeedsAccount: s.cfg.Cluster.RequireServiceAccount, Logger: s.log, Registerer: s.registry,
+		Standing: teller.Tell, NeedsAccount: s.cfg.Cluster.RequireServiceAccount,
+		Sources: otherSources(s.cfg, images), Logger: s.log, Registerer: s.registry,
 	})}
-	s.worker.bumper = s.newBumper(cluster, mirrors, images)
+	s.worker.bumper = s.newBumper(cluster, mirrors, images, forges)
 	s.checks = append(s.checks, handlers.Check{Name: "cluster", Ask: cluster.Ready})
 	return nil
 }
@@ -189,6 +194,7 @@ func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
 	run("definitions", s.worker.reconciler.RecordDefinitions)
 	run("images", s.worker.bumper.Wake)
 	run("poll", s.poll)
+	run("commitstatus", s.worker.teller.Run)
 	run("status", records.New(s.queue, s.worker.cluster, s.log).Run)
 	run("work", func(ctx context.Context) error {
 		// Routing against a half-filled index would send events to nobody.

@@ -1,5 +1,6 @@
 // Package forge is a small Git forge for tests: smart HTTP by git's own http-backend, and
-// a signed webhook in GitHub's shape after each push. In: repositories made from files.
+// a signed webhook in GitHub's shape after each push, with the part of GitHub's API that is
+// about pull requests and statuses. In: repositories made from files.
 // Out: clone URLs, and a list of every webhook delivery with its answer. It promises that
 // a webhook is posted only after the push is in the repository, and it can be broken on
 // purpose. It refuses to repeat a delivery by itself, as GitHub does.
@@ -45,6 +46,9 @@ type Server struct {
 	repos map[string]*repo
 	hook  *Webhook
 	fault fault
+	mute  bool // the API only reads
+
+	rest http.Handler
 }
 
 // fault is how the server misbehaves: the zero value does not.
@@ -84,6 +88,7 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 		URL: "http://" + ln.Addr().String(), git: git, root: dir, log: log, client: &http.Client{},
 		deliveries: proc.NewFeed[Delivery](), repos: map[string]*repo{},
 	}
+	s.rest = s.api()
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.server = &http.Server{Handler: s, ErrorLog: slog.NewLogLogger(slog.NewTextHandler(log, nil), slog.LevelWarn)}
 	s.background.Go(func() { _ = s.server.Serve(ln) }) // always ErrServerClosed
@@ -140,8 +145,12 @@ func (s *Server) CreateRepo(ctx context.Context, name string, files fs.FS, login
 // RepoURL is what a user clones.
 func (s *Server) RepoURL(name string) string { return s.URL + "/" + name + ".git" }
 
-// ServeHTTP is smart HTTP at /<owner>/<name>.git.
+// ServeHTTP is smart HTTP at /<owner>/<name>.git, and GitHub's API below /api.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		s.rest.ServeHTTP(w, r)
+		return
+	}
 	name, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), ".git/")
 	s.mu.Lock()
 	repo, broken := s.repos[name], s.fault

@@ -45,6 +45,9 @@ type repo struct {
 	id   int
 	user *Login // nil: everybody may read and push
 
+	pulls    []PullRequest  // guarded by the server
+	statuses []CommitStatus // likewise
+
 	pushing sync.Mutex // held from reading the refs to reading them again
 }
 

@@ -21,6 +21,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
@@ -157,6 +159,11 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 
 // Push makes an image up and pushes it as repo:tag; quietly announces nothing.
 func (s *Server) Push(ctx context.Context, repo, tag string, quietly bool) error {
+	return s.PushBuilt(ctx, repo, tag, nil, quietly)
+}
+
+// PushBuilt pushes an image with labels.
+func (s *Server) PushBuilt(ctx context.Context, repo, tag string, labels map[string]string, quietly bool) error {
 	ref, err := name.NewTag(s.Host+"/"+repo+":"+tag, name.Insecure)
 	if err != nil {
 		return err
@@ -164,6 +171,11 @@ func (s *Server) Push(ctx context.Context, repo, tag string, quietly bool) error
 	image, err := random.Image(64, 1)
 	if err != nil {
 		return err
+	}
+	if labels != nil {
+		if image, err = mutate.Config(image, v1.Config{Labels: labels}); err != nil {
+			return err
+		}
 	}
 	if err := remote.Write(ref, image, remote.WithContext(ctx), remote.WithUserAgent(ours)); err != nil {
 		return fmt.Errorf("pushing %s: %w", ref, err)
