@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/tradewind-dev/tradewind/events"
@@ -137,12 +138,7 @@ func (g *Gateway) unwatched(d *delivery) bool {
 	if g.watchers == nil {
 		return false
 	}
-	for _, ev := range d.events {
-		if g.watched(ev) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(d.events, g.watched)
 }
 
 func (g *Gateway) watched(ev events.Event) bool {

@@ -56,7 +56,7 @@ func Publish(dir string, chart fs.FS) error {
 	}
 	var e entry
 	if err := yaml.Unmarshal(meta, &e); err != nil {
-		return fmt.Errorf("Chart.yaml: %w", err)
+		return fmt.Errorf("reading Chart.yaml: %w", err)
 	}
 	data, err := pack(chart, e.Name)
 	if err != nil {

@@ -66,7 +66,7 @@ func (x *run) loadComponents(ctx context.Context, name string) (map[string]any, 
 	if name != "" && name != app.Name {
 		other, found, err := x.cluster.Application(x.app.Namespace, name)
 		if err != nil || !found {
-			return nil, fmt.Errorf("Application %s/%s is not there", x.app.Namespace, name)
+			return nil, fmt.Errorf("reading Application %s/%s: it is not there", x.app.Namespace, name)
 		}
 		if err := x.mayRead(ctx, appRef(other)); err != nil {
 			return nil, err
@@ -114,7 +114,7 @@ func (x *run) placements(policies []string) (map[string]any, error) {
 func (x *run) query(ctx context.Context, call string, about params) (map[string]any, error) {
 	app, found, err := x.cluster.Application(about.text("namespace"), about.text("name"))
 	if err != nil || !found {
-		return nil, fmt.Errorf("Application %s/%s is not there", about.text("namespace"), about.text("name"))
+		return nil, fmt.Errorf("reading Application %s/%s: it is not there", about.text("namespace"), about.text("name"))
 	}
 	if err := x.mayRead(ctx, appRef(app)); err != nil {
 		return nil, err

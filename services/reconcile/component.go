@@ -21,16 +21,18 @@ const pendingTrait = "⏳ Waiting for component to be healthy"
 
 // applyComponent is a step of type apply-component.
 func (x *run) applyComponent(ctx context.Context, step oam.Step) (workflow.Observation, map[string]any, error) {
-	for _, p := range x.partsOf(step.Name) {
-		if err := x.applyPart(ctx, p, policy.OnUpdate); err != nil {
-			return workflow.Observation{}, nil, err
-		}
-		if !p.delivered() {
-			return x.waiting(step, "wait healthy: "+p.service.Message), nil, nil
-		}
-		return workflow.Observation{Phase: oam.StepSucceeded}, x.valueOf(ctx, p), nil
+	parts := x.partsOf(step.Name) // one: overrides and places belong to deploy
+	if len(parts) == 0 {
+		return workflow.Observation{Phase: oam.StepSucceeded}, map[string]any{}, nil
 	}
-	return workflow.Observation{Phase: oam.StepSucceeded}, map[string]any{}, nil
+	p := parts[0]
+	if err := x.applyPart(ctx, p, policy.OnUpdate); err != nil {
+		return workflow.Observation{}, nil, err
+	}
+	if !p.delivered() {
+		return x.waiting(step, "wait healthy: "+p.service.Message), nil, nil
+	}
+	return workflow.Observation{Phase: oam.StepSucceeded}, x.valueOf(ctx, p), nil
 }
 
 // waiting says for what a step waits, and since when.

@@ -23,7 +23,7 @@ type part struct {
 	applied  bool              // in this look
 }
 
-func (p *part) id(namespace string) string { return p.Instance.ID(namespace) }
+func (p *part) id(namespace string) string { return p.ID(namespace) }
 
 // partsOf lists what a step applies.
 func (x *run) partsOf(step string) []*part {

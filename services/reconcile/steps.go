@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -36,9 +37,7 @@ func (x *run) evaluate(ctx context.Context, step oam.Step) (workflow.Observation
 	}
 	record := x.store.Steps[step.Name]
 	in := render.StepInput{Step: step, Context: x.stepContext(step), Returned: map[string]render.Returned{}, Resumed: record.Resumed, Vars: x.store.Vars}
-	for path, value := range record.Returned {
-		in.Returned[path] = value
-	}
+	maps.Copy(in.Returned, record.Returned)
 	for range maxRounds {
 		result, err := x.renderer.Step(ctx, def, in)
 		if err != nil {

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -116,12 +117,7 @@ func isAbout(source *render.Source, repos []string) bool {
 	if err != nil {
 		return true
 	}
-	for _, repo := range repos {
-		if repo == key {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(repos, key)
 }
 
 // requests remembers when each Application was last asked to be looked at anew, by the

@@ -111,7 +111,7 @@ func (c *Cluster) connect(restConfig *rest.Config) error {
 	if c.identity, err = newIdentity(restConfig, client); err != nil {
 		return err
 	}
-	c.dynamic, c.accounts = c.identity.objects, newAccounts(restConfig)
+	c.dynamic, c.accounts = c.objects, newAccounts(restConfig)
 	broke := func(err error) {
 		c.log.Debug("watch broke", "resource", "customresourcedefinitions", "err", plain(err))
 	}

@@ -274,7 +274,7 @@ func (f *fetch) get(ctx context.Context, o minio.ObjectInfo) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer object.Close() //nolint:errcheck // only read
+	defer object.Close() // only read
 	var data bytes.Buffer
 	if _, err := io.Copy(&data, io.LimitReader(object, o.Size+1)); err != nil {
 		return nil, err

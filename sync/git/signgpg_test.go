@@ -119,7 +119,7 @@ func verifyByGPG(t *testing.T, r *gittest.Repo, public []byte) {
 		t.Log("gpg is not installed; the library verified the signature alone")
 		return
 	}
-	home, err := os.MkdirTemp("", "gpg") // a socket's path must be short
+	home, err := os.MkdirTemp("", "gpg") //nolint:usetesting // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
