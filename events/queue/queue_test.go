@@ -80,13 +80,18 @@ func trigger(name string) events.Trigger {
 	return events.Trigger{Key: events.AppKey("default", name), Cause: events.CauseWebhook, Event: "e-" + name, Time: time.Now()}
 }
 
-// await polls until cond holds.
+// eventually polls until cond holds.
 func eventually(tb testing.TB, what string, cond func() bool) {
 	tb.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	within(tb, 15*time.Second, what, cond)
+}
+
+func within(tb testing.TB, limit time.Duration, what string, cond func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(limit)
 	for !cond() {
 		if time.Now().After(deadline) {
-			tb.Fatalf("not within 15s: %s", what)
+			tb.Fatalf("not within %s: %s", limit, what)
 		}
 		<-time.After(2 * time.Millisecond)
 	}

@@ -268,8 +268,11 @@ func TestWait(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &lab{shelf: shelf{apps: []*oam.Application{myApp()}}}
 				l.apps[0].Status.Phase = oam.PhaseRunningWorkflow
-				if tt.change != nil {
-					time.AfterFunc(3500*time.Millisecond, func() { tt.change(l.apps[0]) })
+				begun := time.Now()
+				l.read = func() {
+					if tt.change != nil && time.Since(begun) >= 3500*time.Millisecond {
+						tt.change(l.apps[0])
+					}
 				}
 				p, code := at(t, l, nil, tt.args...)
 				golden(t, tt.name, p.transcript(tt.args, code))

@@ -18,6 +18,7 @@ import (
 type shelf struct {
 	apps []*oam.Application
 	err  error
+	read func() // called before each read of one; nil for nothing
 }
 
 var resource = schema.GroupResource{Group: oam.Group, Resource: "applications"}
@@ -33,6 +34,9 @@ func (s shelf) ListApplications(_ context.Context, namespace string) ([]*oam.App
 }
 
 func (s shelf) GetApplication(_ context.Context, namespace, name string) (*oam.Application, error) {
+	if s.read != nil {
+		s.read()
+	}
 	for _, app := range s.apps {
 		if app.Namespace == namespace && app.Name == name {
 			return app, s.err
