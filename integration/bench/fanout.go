@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	creators    = 8 // Applications created, and bare objects applied, at once
-	oneAppRuns  = 5
-	readmeRuns  = 3
-	idleTime    = 30 * time.Second
-	phaseLimit  = 15 * time.Minute
-	maintainers = 1 // value of the first generation of all apps
+	creators   = 8 // Applications created, and bare objects applied, at once
+	oneAppRuns = 5
+	readmeRuns = 3
+	idleTime   = 30 * time.Second
+	phaseLimit = 15 * time.Minute
+	firstValue = 1 // that all apps have when they are installed
 )
 
 func fanoutRows(n int) []string {
@@ -69,15 +69,22 @@ func appName(i int) string { return fmt.Sprintf("app-%05d", i) }
 // estate is n apps in one repository, an Application each.
 type estate struct {
 	*subject
+	name  string // of its rows, before the phase
 	n     int
 	value int // that all apps have in Git
+	// changing is the file of an app that holds its value.
+	changing func(app string, value int) (file, text string)
 	*watchers
+}
+
+func deploymentOf(app string, value int) (file, text string) {
+	return "deployment.yaml", manifests(app, value)["deployment.yaml"]
 }
 
 // fanout measures the first install of n apps and what later commits cost.
 func fanout(ctx context.Context, n int) (rows []row, err error) {
 	err = with(ctx, nil, func(s *subject) (err error) {
-		e := &estate{subject: s, n: n, value: maintainers, watchers: newWatchers()}
+		e := &estate{subject: s, name: fmt.Sprintf("fanout-%d", n), n: n, value: firstValue, changing: deploymentOf, watchers: newWatchers()}
 		following, stop := context.WithCancel(ctx)
 		followed := make(chan error, 1)
 		go func() { followed <- e.follow(following, s.Cluster) }()
@@ -148,5 +155,5 @@ func (e *estate) limit(ctx context.Context) (create, change float64, err error) 
 }
 
 func (e *estate) row(phase string) row {
-	return row{Name: fmt.Sprintf("fanout-%d-%s", e.n, phase), Unit: milliseconds}
+	return row{Name: e.name + "-" + phase, Unit: milliseconds}
 }

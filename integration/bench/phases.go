@@ -43,6 +43,12 @@ func (e *estate) createApplications(ctx context.Context) error {
 	return group.Wait()
 }
 
+// change writes another value of one app.
+func (e *estate) change(app string, value int) error {
+	file, text := e.changing(app, value)
+	return e.write("apps/"+app+"/"+file, text)
+}
+
 // oneApp commits to the app in the middle.
 func (e *estate) oneApp(ctx context.Context) (row, error) {
 	name := appName(e.n / 2)
@@ -50,7 +56,7 @@ func (e *estate) oneApp(ctx context.Context) (row, error) {
 	cost, err := e.measure(ctx, func() error {
 		for i := range oneAppRuns {
 			value := 1000 + i
-			if err := e.write("apps/"+name+"/deployment.yaml", manifests(name, value)["deployment.yaml"]); err != nil {
+			if err := e.change(name, value); err != nil {
 				return err
 			}
 			pushed, err := e.push(ctx)
@@ -77,7 +83,7 @@ func (e *estate) allApps(ctx context.Context, limit float64) (row, error) {
 	var took float64
 	e.value = 2
 	for i := range e.n {
-		if err := e.write("apps/"+appName(i)+"/deployment.yaml", manifests(appName(i), e.value)["deployment.yaml"]); err != nil {
+		if err := e.change(appName(i), e.value); err != nil {
 			return row{}, err
 		}
 	}
