@@ -50,14 +50,14 @@ func (r row) used(u usage, operations float64) row {
 
 func report(w io.Writer, rows []row, out string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "CASE\tMIN\tMEDIAN\tP95\tUNIT\tLIMIT\tTIMES LIMIT\tOWN CPU\tAPI CPU\tWRITES\tPEAK RSS\t")
+	fmt.Fprintln(t, "CASE\tVALUE\tUNIT\tMIN\tMEDIAN\tP95\tLIMIT\tTIMES LIMIT\tOWN CPU\tAPI CPU\tWRITES\tPEAK RSS\t")
 	for _, r := range rows {
 		limit, times := "-", "-"
 		if r.Limit > 0 {
 			limit, times = fmt.Sprintf("%.1f", r.Limit), fmt.Sprintf("%.2f", r.Value/r.Limit)
 		}
-		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\t%s\t%s\t%s\t%.3f s\t%.3f s\t%.1f\t%.0f MiB\t\n",
-			r.Name, r.Min, r.Median, r.P95, r.Unit, limit, times, r.OwnCPU, r.APICPU, r.Mutating, r.PeakRSS)
+		fmt.Fprintf(t, "%s\t%.1f\t%s\t%.1f\t%.1f\t%.1f\t%s\t%s\t%.3f s\t%.3f s\t%.1f\t%.0f MiB\t\n",
+			r.Name, r.Value, r.Unit, r.Min, r.Median, r.P95, limit, times, r.OwnCPU, r.APICPU, r.Mutating, r.PeakRSS)
 	}
 	if err := t.Flush(); err != nil || out == "" {
 		return err
