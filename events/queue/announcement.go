@@ -73,22 +73,12 @@ func (q *Queue) announce(ctx context.Context, ev events.Event) error {
 	if err != nil {
 		return events.Drop(err)
 	}
-	acks := make([]jetstream.PubAckFuture, 0, len(image.Images))
+	records := map[string]any{}
 	for _, key := range image.Images {
-		data, err := json.Marshal(announcementRecord{V: version, Image: key, Tag: image.Tag, Digest: image.Digest, Event: ev.ID, Time: ev.Time})
-		if err != nil {
-			return err
-		}
-		ack, err := q.fanout.PublishAsync(layout.Image(key), data, jetstream.WithStallWait(storeTimeout))
-		if err != nil {
-			return fmt.Errorf("recording an announcement: %w", err)
-		}
-		acks = append(acks, ack)
+		records[layout.Image(key)] = announcementRecord{V: version, Image: key, Tag: image.Tag, Digest: image.Digest, Event: ev.ID, Time: ev.Time}
 	}
-	for _, ack := range acks {
-		if _, err := await(ctx, ack); err != nil {
-			return fmt.Errorf("recording an announcement: %w", err)
-		}
+	if err := q.keep(ctx, records); err != nil {
+		return fmt.Errorf("recording an announcement: %w", err)
 	}
 	return nil
 }

@@ -65,22 +65,34 @@ func (q *Queue) sight(ctx context.Context, ev events.Event) error {
 	if err != nil {
 		return events.Drop(err)
 	}
-	acks := make([]jetstream.PubAckFuture, 0, len(push.Repos))
+	records := map[string]any{}
 	for _, repo := range push.Repos {
 		source := events.SourceKey(repo, push.Ref)
-		data, err := json.Marshal(sightingRecord{V: version, Source: source, Event: ev.ID, Commit: push.After, Time: ev.Time})
+		records[layout.Sighting(source)] = sightingRecord{V: version, Source: source, Event: ev.ID, Commit: push.After, Time: ev.Time}
+	}
+	if err := q.keep(ctx, records); err != nil {
+		return fmt.Errorf("recording a sighting: %w", err)
+	}
+	return nil
+}
+
+// keep stores records by their subjects, side by side.
+func (q *Queue) keep(ctx context.Context, records map[string]any) error {
+	acks := make([]jetstream.PubAckFuture, 0, len(records))
+	for subject, record := range records {
+		data, err := json.Marshal(record)
 		if err != nil {
 			return err
 		}
-		ack, err := q.fanout.PublishAsync(layout.Sighting(source), data, jetstream.WithStallWait(storeTimeout))
+		ack, err := q.fanout.PublishAsync(subject, data, jetstream.WithStallWait(storeTimeout))
 		if err != nil {
-			return fmt.Errorf("recording a sighting: %w", err)
+			return err
 		}
 		acks = append(acks, ack)
 	}
 	for _, ack := range acks {
 		if _, err := await(ctx, ack); err != nil {
-			return fmt.Errorf("recording a sighting: %w", err)
+			return err
 		}
 	}
 	return nil

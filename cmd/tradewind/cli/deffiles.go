@@ -78,14 +78,7 @@ func definitionFiles(arg string) (files []string, walked bool, err error) {
 
 // readDefinitionFile reads one file. YAML of a folder may be about other things.
 func readDefinitionFile(ctx context.Context, e *env, file string, walked bool) ([]definitionFile, error) {
-	var data []byte
-	var err error
-	if file == "-" {
-		file = "standard input"
-		data, err = io.ReadAll(e.stdin)
-	} else {
-		data, err = os.ReadFile(file)
-	}
+	file, data, err := readInput(e, file)
 	if err != nil {
 		return nil, usageErrorf("reading definitions: %w", err)
 	}

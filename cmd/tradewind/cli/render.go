@@ -121,16 +121,19 @@ func parseKubeVersion(s string) (render.Version, error) {
 	return render.Version{Major: x, Minor: y, GitVersion: fmt.Sprintf("v%d.%d.0", x, y)}, nil
 }
 
+// readInput reads a file, or standard input for "-", and says how messages call it.
+func readInput(e *env, file string) (name string, data []byte, err error) {
+	if file == "-" {
+		data, err = io.ReadAll(e.stdin)
+		return "standard input", data, err
+	}
+	data, err = os.ReadFile(file)
+	return file, data, err
+}
+
 // readApplications reads every document of a file.
 func readApplications(e *env, file string) ([]*oam.Application, error) {
-	var data []byte
-	var err error
-	if file == "-" {
-		file = "standard input"
-		data, err = io.ReadAll(e.stdin)
-	} else {
-		data, err = os.ReadFile(file)
-	}
+	file, data, err := readInput(e, file)
 	if err != nil {
 		return nil, usageErrorf("reading Applications: %w", err)
 	}
