@@ -35,7 +35,7 @@ func with(ctx context.Context, settings map[string]map[string]any, do func(*subj
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	all := map[string]map[string]any{"log": {"level": "info"}}
+	all := map[string]map[string]any{"log": {"level": "info"}, "admin": {"profiling": true}}
 	maps.Copy(all, settings)
 	w, err := world.Start(ctx, world.Options{Dir: dir, NoTradewind: true, Settings: all})
 	if err != nil {

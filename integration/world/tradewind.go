@@ -78,6 +78,7 @@ func configFor(dir, gitHost, chartHost, imageHost, kubeconfig string) map[string
 		"steps":    map[string]any{"allowedHosts": []string{"127.0.0.1"}},
 		"cluster":  map[string]any{"kubeconfig": kubeconfig},
 		"web":      map[string]any{"address": ""},
+		"admin":    map[string]any{},
 		"log":      map[string]any{"level": "debug", "format": "json"},
 		"registry": map[string]any{"allowedHosts": []string{imageHost}, "insecureHosts": []string{imageHost}},
 		"hooks": map[string]any{"receivers": []any{
@@ -122,9 +123,9 @@ func (t *Tradewind) Start(ctx context.Context) error {
 }
 
 func (t *Tradewind) writeConfig() error {
-	hooks := t.config["hooks"].(map[string]any)
-	hooks["address"] = t.hooks
-	t.config["admin"] = map[string]any{"address": t.admin}
+	for section, address := range map[string]string{"hooks": t.hooks, "admin": t.admin} {
+		t.config[section].(map[string]any)["address"] = address
+	}
 	data, err := yaml.Marshal(t.config)
 	if err != nil {
 		return err

@@ -56,6 +56,7 @@ type Reconciler struct {
 	charts  *helm.Charts
 
 	renderChart RenderChart
+	warm        func()
 	renderer    *render.Renderer
 	queue       Queue
 	outside     Outside
@@ -96,6 +97,8 @@ type Config struct {
 	Renderer *render.Renderer
 	// RenderChart renders charts; nil means [helm.Render], in this process.
 	RenderChart RenderChart
+	// Warm prepares for rendering that is about to come; nil for nothing.
+	Warm func()
 	// Catalog is where the Renderer finds its types; it is kept as the cluster has them.
 	Catalog *render.Catalog
 	Queue   Queue
@@ -117,7 +120,7 @@ type Config struct {
 func New(cfg Config) *Reconciler {
 	r := &Reconciler{
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
-		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, standing: cfg.Standing, now: time.Now, needsAccount: cfg.NeedsAccount,
+		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, standing: cfg.Standing, warm: cfg.Warm, now: time.Now, needsAccount: cfg.NeedsAccount,
 		index: newIndex(), types: newTypes(), changedTypes: newChangedTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 		settled: newSettled(), requests: newRequests(), sole: cfg.Sole, others: newOthers(cfg.Sources),
 	}

@@ -148,6 +148,9 @@ func (r *Reconciler) Route(ctx context.Context, ev events.Event) ([]events.Trigg
 		cause = events.CauseImage
 	}
 	matched := r.index.match(push.Repos, push.Ref)
+	if len(matched) > 0 && r.warm != nil {
+		go r.warm() // while it is found out whom of them it concerns
+	}
 	keys := r.affected(ctx, matched, push.Repos)
 	triggers := make([]events.Trigger, 0, len(keys))
 	for _, key := range keys {

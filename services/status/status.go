@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 )
@@ -32,7 +34,15 @@ type Recorder struct {
 	log      *slog.Logger
 	since    time.Time
 	last     map[events.Key]told
+	pace     *rate.Limiter
 }
+
+// When everything changes at once, the API server has more urgent things to do than to
+// take one record for each change: they come later, with the time at which it happened.
+const (
+	perSecond = 5
+	atOnce    = 25
+)
 
 // told is what was last said about an Application.
 type told struct {
@@ -43,7 +53,10 @@ type told struct {
 
 // New returns a Recorder of the outcomes from now on.
 func New(outcomes Outcomes, records Records, log *slog.Logger) *Recorder {
-	return &Recorder{outcomes: outcomes, records: records, log: log.With("part", "status"), since: time.Now(), last: map[events.Key]told{}}
+	return &Recorder{
+		outcomes: outcomes, records: records, log: log.With("part", "status"), since: time.Now(), last: map[events.Key]told{},
+		pace: rate.NewLimiter(perSecond, atOnce),
+	}
 }
 
 const writeTimeout = 5 * time.Second
@@ -53,6 +66,9 @@ func (r *Recorder) Run(ctx context.Context) error {
 	return r.outcomes.Outcomes(ctx, 0, func(_ uint64, o events.Outcome) {
 		record, ok := r.fold(o)
 		if !ok || o.Time.Before(r.since) {
+			return
+		}
+		if r.pace.Wait(ctx) != nil {
 			return
 		}
 		namespace, name, _ := o.Key.App()

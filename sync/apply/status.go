@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +29,7 @@ func (c *Cluster) patch(ctx context.Context, app *oam.Application, subresource [
 		return err
 	}
 	app.ResourceVersion, app.Generation, app.Finalizers = fresh.ResourceVersion, fresh.Generation, slices.Clone(fresh.Finalizers)
+	app.Status = *fresh.Status.DeepCopy()
 	return nil
 }
 
@@ -52,29 +52,17 @@ func (c *Cluster) patchApplication(ctx context.Context, namespace, name string, 
 // WriteStatus stores status unless the Application has it already, and says whether it
 // wrote.
 func (c *Cluster) WriteStatus(ctx context.Context, app *oam.Application, status oam.Status) (bool, error) {
-	had, err := json.Marshal(app.Status)
-	if err != nil {
-		return false, fmt.Errorf("encoding the status of %s: %w", applicationRef(app.Namespace, app.Name), err)
-	}
-	wanted, err := json.Marshal(status)
-	if err != nil {
-		return false, fmt.Errorf("encoding the status of %s: %w", applicationRef(app.Namespace, app.Name), err)
-	}
-	if bytes.Equal(had, wanted) {
+	if equality.Semantic.DeepEqual(app.Status, status) {
 		return false, nil
 	}
-	err = c.patch(ctx, app, []string{"status"}, patchOp{Op: "add", Path: "/status", Value: json.RawMessage(wanted)})
+	err := c.patch(ctx, app, []string{"status"}, patchOp{Op: "add", Path: "/status", Value: status})
 	if apierrors.IsConflict(err) && c.overtakenByImages(app) {
 		// They belong to another writer, who has no part in ours.
 		fresh, _, _ := c.Application(app.Namespace, app.Name)
 		app.ResourceVersion, app.Status.Images, status.Images = fresh.ResourceVersion, fresh.Status.Images, fresh.Status.Images
 		return c.WriteStatus(ctx, app, status)
 	}
-	if err != nil {
-		return false, err
-	}
-	app.Status = *status.DeepCopy()
-	return true, nil
+	return err == nil, err
 }
 
 // overtakenByImages reports whether nothing but what [Cluster.WriteImages] writes has

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -112,6 +113,10 @@ func describeKind(u unstructured.Unstructured) string {
 }
 
 func decodeStatus(value any) Status {
+	var whole Status
+	if decode("status", value, &whole) == nil {
+		return whole
+	}
 	fields, _ := value.(map[string]any)
 	fitting := map[string]any{}
 	for name, field := range fields {
@@ -145,33 +150,15 @@ func Decode(path string, properties map[string]any, into any) error {
 	return nil
 }
 
-// convert goes through JSON the way the API server does: field names match exactly and
+// convert fills into as the API server would from JSON: field names match exactly and
 // whole numbers stay whole, however large.
 func convert(from, into any) error {
+	if object, ok := from.(map[string]any); ok && reflect.TypeOf(into).Elem().Kind() == reflect.Struct {
+		return runtime.DefaultUnstructuredConverter.FromUnstructured(object, into)
+	}
 	raw, err := json.Marshal(from)
 	if err != nil {
 		return err
 	}
 	return utiljson.Unmarshal(raw, into)
-}
-
-// DeepCopy returns a copy that shares nothing with app.
-func (app *Application) DeepCopy() *Application { return clone(app) }
-
-// DeepCopy returns a copy that shares nothing with s.
-func (s *Status) DeepCopy() *Status { return clone(s) }
-
-// DeepCopy returns a copy that shares nothing with w.
-func (w *WorkflowStatus) DeepCopy() *WorkflowStatus { return clone(w) }
-
-// clone cannot lose anything but fractions of a second: these documents are JSON.
-func clone[T any](from *T) *T {
-	if from == nil {
-		return nil
-	}
-	out := new(T)
-	if err := convert(from, out); err != nil {
-		panic("oam: a document that was decoded does not encode: " + err.Error())
-	}
-	return out
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -74,39 +75,55 @@ type Definitions interface {
 //go:embed definitions/components/*.cue definitions/traits/*.cue definitions/steps/*.cue
 var builtinFiles embed.FS
 
-// Builtins are the definitions that come with Tradewind.
+// builtinDirs is where the built-in definitions of each kind are, a file each that is
+// called as the type is.
+var builtinDirs = map[Kind]string{
+	KindComponent: "definitions/components", KindTrait: "definitions/traits", KindWorkflowStep: "definitions/steps",
+}
+
+// Builtins are the definitions that come with Tradewind. Each is parsed when it is asked
+// for first: a render process needs few of them, and soon.
 var Builtins = sync.OnceValue(func() Definitions {
-	set := definitionSet{}
-	for _, dir := range []string{"definitions/components", "definitions/traits", "definitions/steps"} {
+	set := builtins{}
+	for kind, dir := range builtinDirs {
 		entries, err := builtinFiles.ReadDir(dir)
 		if err != nil {
 			panic(err) // the files are part of the binary
 		}
 		for _, entry := range entries {
-			name := path.Join(dir, entry.Name())
-			data, err := builtinFiles.ReadFile(name)
-			if err != nil {
-				panic(err)
-			}
-			def, err := ParseDefinition(name, data)
-			if err != nil {
-				panic(err) // a test loads them all
-			}
-			set[DefinitionID{Kind: def.Kind, Name: def.Name}] = def
+			file := path.Join(dir, entry.Name())
+			set[DefinitionID{Kind: kind, Name: strings.TrimSuffix(entry.Name(), ".cue")}] = sync.OnceValue(func() *Definition {
+				return builtin(file)
+			})
 		}
 	}
 	return set
 })
 
-// definitionSet are definitions that every namespace sees.
-type definitionSet map[DefinitionID]*Definition
-
-func (s definitionSet) Definition(kind Kind, _, name string) (*Definition, bool) {
-	def, ok := s[DefinitionID{Kind: kind, Name: name}]
-	return def, ok
+func builtin(file string) *Definition {
+	data, err := builtinFiles.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	def, err := ParseDefinition(file, data)
+	if err != nil {
+		panic(err) // a test loads them all
+	}
+	return def
 }
 
-func (s definitionSet) Names(kind Kind, _ string) []string {
+// builtins are definitions that every namespace sees.
+type builtins map[DefinitionID]func() *Definition
+
+func (s builtins) Definition(kind Kind, _, name string) (*Definition, bool) {
+	load, ok := s[DefinitionID{Kind: kind, Name: name}]
+	if !ok {
+		return nil, false
+	}
+	return load(), true
+}
+
+func (s builtins) Names(kind Kind, _ string) []string {
 	var names []string
 	for id := range s {
 		if id.Kind == kind {

@@ -37,6 +37,23 @@ func TestEveryTypeHasACase(t *testing.T) {
 	}
 }
 
+// TestBuiltins: they are parsed when they are needed, and known by the names of their files
+// until then.
+func TestBuiltins(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []render.Kind{render.KindComponent, render.KindTrait, render.KindWorkflowStep} {
+		names := render.Builtins().Names(kind, "")
+		if len(names) == 0 {
+			t.Errorf("no %s comes with Tradewind", kind)
+		}
+		for _, name := range names {
+			if def, ok := render.Builtins().Definition(kind, "", name); !ok || def.Kind != kind || def.Name != name {
+				t.Errorf("the file of %s %s defines %+v", kind, name, def)
+			}
+		}
+	}
+}
+
 func TestDefinitionsAreFormatted(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("definitions/*/*.cue")

@@ -25,7 +25,7 @@ type Config struct {
 
 	Hooks    HooksConfig    `yaml:"hooks"`
 	Web      ListenConfig   `yaml:"web"`
-	Admin    ListenConfig   `yaml:"admin"`
+	Admin    AdminConfig    `yaml:"admin"`
 	Queue    QueueConfig    `yaml:"queue"`
 	Git      GitConfig      `yaml:"git"`
 	Registry RegistryConfig `yaml:"registry"`
@@ -48,6 +48,14 @@ type ListenConfig struct {
 	// Address is host:port; port 0 takes a free one, which the log names. Empty
 	// switches the listener off.
 	Address string `yaml:"address"`
+}
+
+// AdminConfig is the listener for the node and the scraper: metrics and probes.
+type AdminConfig struct {
+	// Address as in ListenConfig.
+	Address string `yaml:"address"`
+	// Profiling adds /debug/pprof/, for whoever can reach the address.
+	Profiling bool `yaml:"profiling"`
 }
 
 // HooksConfig is the gateway: where forges post to.
@@ -212,7 +220,7 @@ func defaultConfig() Config {
 		Role:  roleAll,
 		Hooks: HooksConfig{Address: ":9292", Limits: defaultHookLimits()},
 		Web:   ListenConfig{Address: ":8080"},
-		Admin: ListenConfig{Address: ":9090"},
+		Admin: AdminConfig{Address: ":9090"},
 		Queue: QueueConfig{Replicas: 1},
 		Git:   GitConfig{Timeout: time.Minute},
 		Images: ImagesConfig{

@@ -46,7 +46,7 @@ func (s *server) serveAdmin(ctx context.Context) error {
 		return nil
 	}}}, s.checks...)
 	return s.listen(ctx, "admin", s.cfg.Admin.Address, handlers.Server("", handlers.Admin(handlers.AdminConfig{
-		Gatherer: s.registry, Ready: ready,
+		Gatherer: s.registry, Ready: ready, Profiling: s.cfg.Admin.Profiling,
 	})))
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -157,7 +158,7 @@ func (s *server) newWorker() error {
 	s.worker = &worker{cluster: cluster, mirrors: mirrors, processes: processes, teller: teller, reconciler: reconcile.New(reconcile.Config{
 		Cluster: cluster, Mirrors: mirrors, Charts: charts, RenderChart: chartsIn(processes), Catalog: catalog, Renderer: render.New(types),
 		Queue: reconcileQueue{s.queue}, Sole: s.cfg.Queue.URL == "", Outside: outbound.New(outbound.Config{AllowedHosts: s.cfg.Steps.AllowedHosts}),
-		Standing: teller.Tell, NeedsAccount: s.cfg.Cluster.RequireServiceAccount,
+		Warm: processes.Warm, Standing: teller.Tell, NeedsAccount: s.cfg.Cluster.RequireServiceAccount,
 		Sources: otherSources(s.cfg, images), Logger: s.log, Registerer: s.registry,
 	})}
 	s.worker.bumper = s.newBumper(cluster, mirrors, images, forges)
@@ -166,7 +167,10 @@ func (s *server) newWorker() error {
 }
 
 func renderPool(cfg RenderConfig, log *slog.Logger) pool.Config {
-	return pool.Config{Size: cfg.Processes, Timeout: cfg.Timeout, Memory: int64(cfg.MemoryMiB) << 20, Logger: log.With("part", "render")}
+	return pool.Config{
+		Size: cfg.Processes, Timeout: cfg.Timeout, Memory: int64(cfg.MemoryMiB) << 20, Logger: log.With("part", "render"),
+		Idled: debug.FreeOSMemory, // what the last burst of work took and nobody needs
+	}
 }
 
 // start runs every part in a goroutine of its own; the first that fails ends all.

@@ -47,7 +47,7 @@ func (p *Pool) start() (*child, error) {
 	}
 	c := &child{cmd: cmd, stderr: &lastWords{}, exited: make(chan struct{})}
 	cmd.Dir, cmd.Stderr = "/", c.stderr
-	cmd.Env = append(cmd.Env, "PATH=", "GOGC=50", fmt.Sprintf("GOMEMLIMIT=%d", p.cfg.Memory/4*3))
+	cmd.Env = append(cmd.Env, "PATH=", "GOGC=off", fmt.Sprintf("GOMEMLIMIT=%d", p.cfg.Memory/4*3))
 	isolate(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

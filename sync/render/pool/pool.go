@@ -36,10 +36,10 @@ type Config struct {
 	Timeout time.Duration
 	// Memory bounds what one child may hold, in bytes. Default 512 MiB.
 	Memory int64
-	// Idle is how long a child without work is kept. One is always there, because the next
-	// push does not want to wait for it, but a fresh one that holds no memory yet. Default
-	// 20 s.
+	// Idle is how long a child without work is kept. Default 20 s.
 	Idle time.Duration
+	// Idled is called when the last child has ended; nil for nobody.
+	Idled func()
 	// Command starts a child; the default is this program with [ChildCommand].
 	Command func() (*exec.Cmd, error)
 	Logger  *slog.Logger
@@ -224,10 +224,30 @@ func (p *Pool) put(c *child) {
 		c.end()
 		return
 	}
+	p.keep(c)
+}
+
+// keep needs mu.
+func (p *Pool) keep(c *child) {
 	c.since = time.Now()
 	p.idle = append(p.idle, c)
 	p.thinLater()
 }
+
+// Warm starts a child if there is none, without waiting for it: work is about to come.
+func (p *Pool) Warm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || !p.empty() {
+		return
+	}
+	if c, err := p.start(); err == nil { // else the work tries again, and says why it cannot
+		p.keep(c)
+	}
+}
+
+// empty says that there is no child, not even one at work. It needs mu.
+func (p *Pool) empty() bool { return len(p.idle) == 0 && len(p.slots) == 0 }
 
 // thinLater needs mu.
 func (p *Pool) thinLater() {
@@ -237,24 +257,19 @@ func (p *Pool) thinLater() {
 	}
 }
 
-// thin ends children that had no work for long, and puts a fresh one in the place of the
-// last.
+// thin ends children that had no work for long.
 func (p *Pool) thin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.thinning = false
-	ended := false
-	for len(p.idle) > 0 && p.idle[0].uses > 0 && time.Since(p.idle[0].since) >= p.cfg.Idle {
+	for len(p.idle) > 0 && time.Since(p.idle[0].since) >= p.cfg.Idle {
 		p.idle[0].end()
-		p.idle, ended = p.idle[1:], true
+		p.idle = p.idle[1:]
 	}
 	switch {
-	case p.closed:
-	case len(p.idle) > 0 && p.idle[0].uses > 0:
+	case len(p.idle) > 0:
 		p.thinLater()
-	case ended && len(p.idle) == 0:
-		if fresh, err := p.start(); err == nil { // else the next work starts one, and says why it cannot
-			p.idle = append(p.idle, fresh)
-		}
+	case p.empty() && !p.closed && p.cfg.Idled != nil:
+		go p.cfg.Idled()
 	}
 }

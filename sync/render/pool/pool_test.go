@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -209,35 +210,45 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestIdle: a child that has worked makes way for a fresh one.
+// TestIdle: without work there is no child, and one that was asked for is there for the
+// next work.
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	var started []*exec.Cmd
-	r := newRenderer(t, nil, pool.Config{Idle: 100 * time.Millisecond, Command: func() (*exec.Cmd, error) {
-		cmd, err := command()
-		mu.Lock()
-		defer mu.Unlock()
-		started = append(started, cmd)
-		return cmd, err
+	var started atomic.Int32
+	idled := make(chan struct{}, 10)
+	types := render.Config{}
+	p := pool.New(types, pool.Config{Idle: 100 * time.Millisecond, Idled: func() { idled <- struct{}{} }, Command: func() (*exec.Cmd, error) {
+		started.Add(1)
+		return command()
 	}})
-	if _, err := r.Component(t.Context(), web, rc("app"), nil); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		mu.Lock()
-		n := len(started)
-		mu.Unlock()
-		if n == 2 {
-			break
+	t.Cleanup(p.Close)
+	types.Elsewhere = p
+	r := render.New(types)
+	work := func() {
+		t.Helper()
+		if _, err := r.Component(t.Context(), web, rc("app"), nil); err != nil {
+			t.Fatal(err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d children were started, want a second one after the first was idle", n)
-		}
-		<-time.After(10 * time.Millisecond)
 	}
-	if _, err := r.Component(t.Context(), web, rc("app"), nil); err != nil {
-		t.Fatal(err)
+	rest := func() {
+		t.Helper()
+		select {
+		case <-idled:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the child without work was not ended")
+		}
+	}
+	work()
+	rest()
+	p.Warm()
+	p.Warm()
+	if n := started.Load(); n != 2 {
+		t.Errorf("%d children were started, want one for the work and one for two calls of Warm", n)
+	}
+	rest()
+	work()
+	if n := started.Load(); n != 3 {
+		t.Errorf("%d children were started, want one more for work after all had ended", n)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"runtime/debug"
 
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
@@ -15,6 +16,11 @@ import (
 // Handler is work besides that of a [render.Renderer] which is as little to be trusted. It
 // gets JSON, and what it returns is sent as JSON.
 type Handler func(ctx context.Context, in json.RawMessage) (any, error)
+
+// gcPercent spends memory on time: what a child holds of parsed templates and schemas is
+// many times what a piece of work needs, and it would be looked at again and again. A
+// child without work ends soon.
+const gcPercent = 200
 
 // Serve is what a child process does: it gives up everything that rendering does not
 // need, then works for its parent until in ends. Rendering code that nobody wrote for us
@@ -24,6 +30,7 @@ func Serve(in io.Reader, out io.Writer, handlers map[string]Handler) error {
 		// An old kernel has no filter; the limits of the parent hold all the same.
 		_, _ = io.WriteString(os.Stderr, "render process not confined: "+err.Error()+"\n")
 	}
+	debug.SetGCPercent(gcPercent) // off up to here: all that start-up makes stays
 	http.DefaultTransport = noNetwork{}
 	http.DefaultClient = &http.Client{Transport: noNetwork{}}
 	p := parent{newWire(in, out)}
