@@ -11,9 +11,11 @@ VULN := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 RACE := $(if $(shell command -v cc),-race)
 # One set of flags for everything that is not raced, so that each package is compiled once.
 export GOFLAGS := -buildvcs=false -trimpath
+# A static program everywhere; only the race detector needs a C compiler.
+export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build sops cluster unit lint vuln scenario update bench fmt
+.PHONY: help demo test build sops cluster unit lint vuln scenario update bench cost fmt
 
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,9 +24,9 @@ demo: ## a cluster, a Git server and Tradewind on this machine; Ctrl-C ends it
 	@$(GO) run ./integration/build cluster tradewind demo
 	@exec bin/demo
 
-test: ## everything that must hold: format, lint, vulnerabilities, race tests, scenarios
+test: ## everything that must hold: format, lint, vulnerabilities, race tests, scenarios, cost
 	@$(GO) run ./integration/build cluster tradewind
-	@$(MAKE) --no-print-directory fmt unit sops lint vuln scenario
+	@$(MAKE) --no-print-directory fmt unit sops lint vuln scenario cost
 
 sops: ## bin/tradewind-sops, which decrypts files of SOPS, and its tests
 	@$(GO) run ./integration/build tradewind-sops
@@ -38,7 +40,7 @@ cluster: ## bin/cluster, the real API server for tests and demo (built once, abo
 
 unit: ## race-enabled tests of every package, fuzz seeds included
 	$(GO) vet ./...
-	$(GO) test $(RACE) -p 1 -timeout 20m $$($(GO) list ./... | grep -v /integration$$)
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -p 1 -timeout 20m $$($(GO) list ./... | grep -v /integration$$)
 
 lint: ## golangci-lint, from its Go module
 	$(GO) run $(LINT) run ./...
@@ -55,7 +57,11 @@ update: ## rewrite golden files; the diff is the review
 	$(GO) test ./sync/render ./handlers ./handlers/webhook ./cmd/tradewind/cli -update
 
 bench: ## measurements: make bench BENCH=<regexp> N=<pushes>
+	@$(GO) run ./integration/build cluster tradewind
 	$(GO) run ./integration/bench -bench '$(BENCH)' -n $(N)
+
+cost: ## counts of requests and ratios of processor times must be within their bounds
+	$(GO) run ./integration/bench -bench '^fanout-100-' -out '' -check
 
 fmt: ## fail when a file is not gofmt'ed
 	@test -z "$$(gofmt -l cmd events handlers integration registry services sync deployments | tee /dev/stderr)"

@@ -45,7 +45,7 @@ func hold(ctx context.Context, n int) (rows []row, err error) {
 			if err != nil {
 				return err
 			}
-			rows = append(rows, r)
+			rows = append(rows, told(r))
 		}
 		return nil
 	})

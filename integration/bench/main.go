@@ -44,22 +44,27 @@ func main() {
 	pattern := flag.String("bench", ".", "regular expression over the names of the rows")
 	runs := flag.Int("n", 20, "how often each push is repeated")
 	out := flag.String("out", "bench.json", "file for the figures; empty writes none")
+	strict := flag.Bool("check", false, "fail when a count of requests or a ratio of processor times is beyond its bound")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *pattern, *runs, *out); err != nil {
+	rows, err := run(ctx, *pattern, *runs, *out)
+	if err == nil && *strict {
+		err = check(rows, bounds)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, pattern string, runs int, out string) error {
+func run(ctx context.Context, pattern string, runs int, out string) ([]row, error) {
 	match, err := regexp.Compile(pattern)
 	if err != nil {
-		return fmt.Errorf("reading -bench: %w", err)
+		return nil, fmt.Errorf("reading -bench: %w", err)
 	}
 	if runs < 1 {
-		return fmt.Errorf("-n %d: want at least 1", runs)
+		return nil, fmt.Errorf("-n %d: want at least 1", runs)
 	}
 	var rows []row
 	var names []string
@@ -71,7 +76,7 @@ func run(ctx context.Context, pattern string, runs int, out string) error {
 		fmt.Fprintf(os.Stderr, "measuring %s …\n", strings.Join(g.rows, ", "))
 		measured, err := g.measure(ctx, runs)
 		if err != nil {
-			return fmt.Errorf("measuring %s: %w", g.rows[0], err)
+			return nil, fmt.Errorf("measuring %s: %w", g.rows[0], err)
 		}
 		for _, r := range measured {
 			if match.MatchString(r.Name) {
@@ -80,7 +85,7 @@ func run(ctx context.Context, pattern string, runs int, out string) error {
 		}
 	}
 	if len(rows) == 0 {
-		return fmt.Errorf("no row matches %q; there are: %s", pattern, strings.Join(names, ", "))
+		return nil, fmt.Errorf("no row matches %q; there are: %s", pattern, strings.Join(names, ", "))
 	}
-	return report(os.Stdout, rows, out)
+	return rows, report(os.Stdout, rows, out)
 }

@@ -69,6 +69,7 @@ type Reconciler struct {
 	index   *index
 	types   *types
 	wakes   *wakes
+	asked   *wakes // by somebody, with nothing else behind it
 	heads   *heads
 	secrets *secrets
 	texts   *texts
@@ -121,7 +122,7 @@ func New(cfg Config) *Reconciler {
 	r := &Reconciler{
 		log: cfg.Logger.With("part", "reconcile"), metrics: newMetrics(cfg.Registerer), cluster: cfg.Cluster, mirrors: cfg.Mirrors, charts: cfg.Charts,
 		renderer: cfg.Renderer, catalog: cfg.Catalog, queue: cfg.Queue, outside: cfg.Outside, standing: cfg.Standing, warm: cfg.Warm, now: time.Now, needsAccount: cfg.NeedsAccount,
-		index: newIndex(), types: newTypes(), changedTypes: newChangedTypes(), wakes: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
+		index: newIndex(), types: newTypes(), changedTypes: newChangedTypes(), wakes: newWakes(), asked: newWakes(), heads: newHeads(), secrets: newSecrets(), texts: newTexts(), changed: newBroadcaster(), memo: map[events.Key]*memo{},
 		settled: newSettled(), requests: newRequests(), sole: cfg.Sole, others: newOthers(cfg.Sources),
 	}
 	if r.renderChart = cfg.RenderChart; r.renderChart == nil {

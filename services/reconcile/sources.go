@@ -153,9 +153,16 @@ type Watched struct {
 	Interval time.Duration
 }
 
-// Watched lists the sources of all Applications. Those whose credentials cannot be read
-// are left out: the run of their Application says why.
+// Watched lists the sources of all Applications, each once for all that want the same of
+// it. Those whose credentials cannot be read are left out: the run of their Application
+// says why.
 func (r *Reconciler) Watched(ctx context.Context) []Watched {
+	type wanted struct {
+		namespace, secret, url string
+		ref                    git.Ref
+		interval               time.Duration
+	}
+	seen := map[wanted]bool{}
 	var out []Watched
 	for _, app := range r.cluster.Applications() {
 		for _, c := range app.Spec.Components {
@@ -163,6 +170,14 @@ func (r *Reconciler) Watched(ctx context.Context) []Watched {
 			if err != nil || src == nil || src.Suspend || src.Type != render.SourceGit {
 				continue
 			}
+			want := wanted{secret: src.SecretName, url: src.URL, ref: refOf(src), interval: src.PullInterval}
+			if src.SecretName != "" {
+				want.namespace = app.Namespace
+			}
+			if seen[want] {
+				continue
+			}
+			seen[want] = true
 			repo, err := events.RepoKey(src.URL)
 			if err != nil {
 				continue
@@ -171,7 +186,7 @@ func (r *Reconciler) Watched(ctx context.Context) []Watched {
 			if err != nil {
 				continue
 			}
-			out = append(out, Watched{Repo: repo, Source: source, Ref: refOf(src), Interval: src.PullInterval})
+			out = append(out, Watched{Repo: repo, Source: source, Ref: want.ref, Interval: want.interval})
 		}
 	}
 	return out

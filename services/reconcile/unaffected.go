@@ -7,17 +7,28 @@ import (
 	"time"
 
 	"github.com/tradewind-dev/tradewind/events"
+	"github.com/tradewind-dev/tradewind/sync/apply"
 	"github.com/tradewind-dev/tradewind/sync/git"
 	"github.com/tradewind-dev/tradewind/sync/oam"
+	"github.com/tradewind-dev/tradewind/sync/policy"
 	"github.com/tradewind-dev/tradewind/sync/render"
 )
 
-// settled remembers of each Application that was found as it should be what its last look
-// read of Git. A commit in which all of it is the same asks for no look. A look that is
-// under way is not settled, so what is pushed meanwhile causes another.
+// settled remembers of each Application that was found as it should be what that rests on.
+// A commit in which all that was read is the same asks for no look, and somebody who asks
+// for one anyway can be answered without. A look that is under way is not settled, so what
+// is pushed meanwhile causes another.
 type settled struct {
 	mu   sync.Mutex
-	apps map[events.Key][]settledSource
+	apps map[events.Key]*settledApp
+}
+
+// settledApp is what the last look read of Git and what it found in the cluster.
+type settledApp struct {
+	cluster *apply.Cluster
+	owner   apply.Owner
+	items   []apply.Item
+	sources []settledSource
 }
 
 // settledSource is what one component read.
@@ -27,19 +38,20 @@ type settledSource struct {
 	reads     git.ReadSet
 }
 
-func newSettled() *settled { return &settled{apps: map[events.Key][]settledSource{}} }
+func newSettled() *settled { return &settled{apps: map[events.Key]*settledApp{}} }
 
-func (s *settled) set(key events.Key, sources []settledSource) {
+// set takes nil for an Application of which nothing is known any more.
+func (s *settled) set(key events.Key, app *settledApp) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(sources) == 0 {
+	if app == nil {
 		delete(s.apps, key)
 		return
 	}
-	s.apps[key] = sources
+	s.apps[key] = app
 }
 
-func (s *settled) of(key events.Key) []settledSource {
+func (s *settled) of(key events.Key) *settledApp {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.apps[key]
@@ -51,21 +63,25 @@ func (x *run) settle(p *problem) {
 	if p != nil || w == nil || !w.Finished || w.Phase != oam.WorkflowSucceeded {
 		return
 	}
-	var sources []settledSource
+	app := &settledApp{cluster: x.cluster, owner: x.owner, items: slices.Clone(x.policyItems)}
 	for _, part := range x.parts {
-		if part.spec.Type == "" || part.source == nil && part.release == nil {
+		known, ok := x.memo.rendered[x.memoKey(part)]
+		if !ok || !part.applied {
+			return // a chart, or what a step has made of it
+		}
+		app.items = append(app.items, x.items(part, policy.OnStateKeep, part.rendered.Objects)...)
+		if part.source == nil {
 			continue
 		}
-		known, ok := x.memo.rendered[x.memoKey(part)]
-		if !ok || part.source == nil || part.source.Type != render.SourceGit || part.source.Decryption != nil {
+		if part.source.Type != render.SourceGit || part.source.Decryption != nil {
 			return // it reads more than the files of a commit
 		}
-		sources = append(sources, settledSource{x.app.Namespace, part.source, known.from.reads})
+		app.sources = append(app.sources, settledSource{x.app.Namespace, part.source, known.from.reads})
 	}
-	x.settled.set(x.job.Key, sources)
+	x.settled.set(x.job.Key, app)
 }
 
-// deciding bounds how long a router waits for the forge; when it is slow, everyone looks.
+// deciding bounds how long a decision waits for the forge; when it is slow, everyone looks.
 const deciding = 5 * time.Second
 
 // affected leaves out the Applications for which a push to repo changed nothing that
@@ -89,26 +105,45 @@ func (r *Reconciler) affected(ctx context.Context, keys []events.Key, repos []st
 func (r *Reconciler) decide(ctx context.Context, keys []events.Key, repos []string) []events.Key {
 	left := make([]events.Key, 0, len(keys))
 	for _, key := range keys {
-		if !r.unaffected(ctx, r.settled.of(key), repos) {
+		about := func(s *render.Source) bool { return isAbout(s, repos) }
+		if app := r.settled.of(key); app == nil || len(app.sources) == 0 || !r.readsSame(ctx, app, about, time.Time{}) {
 			left = append(left, key)
 		}
 	}
 	return left
 }
 
-func (r *Reconciler) unaffected(ctx context.Context, sources []settledSource, repos []string) bool {
-	if len(sources) == 0 {
-		return false
-	}
-	for _, s := range sources {
-		if !isAbout(s.source, repos) {
+// readsSame says that the sources chosen by about hold what was read of them. They are
+// asked anew unless they were since newerThan.
+func (r *Reconciler) readsSame(ctx context.Context, app *settledApp, about func(*render.Source) bool, newerThan time.Time) bool {
+	for _, s := range app.sources {
+		if !about(s.source) {
 			continue
 		}
-		tree, err := r.tree(ctx, s.namespace, s.source, time.Time{})
+		tree, err := r.tree(ctx, s.namespace, s.source, newerThan)
 		if err != nil || !s.reads.Unchanged(tree) {
 			return false // a look says what is wrong
 		}
 	}
+	return true
+}
+
+// asItWas says, for somebody who asks, that an Application is as its last look left it:
+// its sources are asked, and its objects compared with what the watches know. It is what a
+// look would find, without the rest of a look.
+func (r *Reconciler) asItWas(ctx context.Context, key events.Key) bool {
+	app := r.settled.of(key)
+	if app == nil || !r.sole {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, deciding)
+	defer cancel()
+	every := func(*render.Source) bool { return true }
+	if !r.readsSame(ctx, app, every, r.requests.since(key, r.now())) || !app.cluster.Holds(ctx, app.owner, app.items) {
+		return false
+	}
+	r.metrics.runs.WithLabelValues(string(events.CauseManual), string(events.Unchanged)).Inc()
+	r.log.Debug("asked for and found unchanged", "app", app.owner.String())
 	return true
 }
 

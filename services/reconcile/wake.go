@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -44,34 +45,54 @@ func (w *wakes) take() map[events.Key]events.Cause {
 	return taken
 }
 
-// wakeRetry is how long a hand-over to a queue that refuses waits for the next try.
+// wakeRetry is how long a hand-over that was refused waits for the next try.
 const wakeRetry = time.Second
 
-// Wake hands over what the watches saw to the queue until ctx ends. What the queue
-// refuses is kept.
-func (r *Reconciler) Wake(ctx context.Context) error {
+// each hands over what is gathered until ctx ends; what is refused is kept.
+func (w *wakes) each(ctx context.Context, hand func(events.Key, events.Cause) error, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-r.wakes.signal:
+			return
+		case <-w.signal:
 		}
 		var refused error
-		for key, cause := range r.wakes.take() {
-			if err := r.queue.Trigger(ctx, events.Trigger{Key: key, Cause: cause, Time: time.Now()}); err != nil {
+		for key, cause := range w.take() {
+			if err := hand(key, cause); err != nil {
 				refused = err
-				r.wakes.add(key, cause)
+				w.add(key, cause)
 			}
 		}
 		if refused == nil || ctx.Err() != nil {
 			continue
 		}
-		r.log.Warn("queue refused a trigger", "err", refused)
+		log.Warn("queue refused a trigger", "err", refused)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wakeRetry):
 		}
 	}
+}
+
+// Wake hands over what the watches saw to the queue until ctx ends. Who asks for a look of
+// what is as it was is answered without one.
+func (r *Reconciler) Wake(ctx context.Context) error {
+	var both sync.WaitGroup
+	both.Go(func() {
+		r.wakes.each(ctx, func(key events.Key, cause events.Cause) error {
+			return r.queue.Trigger(ctx, events.Trigger{Key: key, Cause: cause, Time: time.Now()})
+		}, r.log)
+	})
+	both.Go(func() {
+		r.asked.each(ctx, func(key events.Key, cause events.Cause) error {
+			if !r.asItWas(ctx, key) {
+				r.wakes.add(key, cause)
+			}
+			return nil
+		}, r.log)
+	})
+	both.Wait()
+	return nil
 }
 
 // onApplication keeps the index and wakes the Application itself when something a run
@@ -87,7 +108,8 @@ func (r *Reconciler) onApplication(before, after *oam.Application) {
 		return
 	}
 	key := events.AppKey(after.Namespace, after.Name)
-	if before != nil && before.Annotations[oam.AnnotationRequestedAt] != after.Annotations[oam.AnnotationRequestedAt] {
+	asked := before != nil && before.Annotations[oam.AnnotationRequestedAt] != after.Annotations[oam.AnnotationRequestedAt]
+	if asked {
 		r.requests.note(key, r.now())
 	}
 	if before == nil || before.Generation != after.Generation {
@@ -103,16 +125,18 @@ func (r *Reconciler) onApplication(before, after *oam.Application) {
 		before.Labels[oam.LabelPause] != after.Labels[oam.LabelPause],
 		annotated(before, after), editedWorkflow(after.Status.Workflow):
 		r.wakes.add(key, events.CauseManual)
+	case asked:
+		r.asked.add(key, events.CauseManual)
 	}
 	if before == nil || summarize(before) != summarize(after) {
 		r.wakeParent(after)
 	}
 }
 
-// annotated says that an annotation changed that asks for something.
+// annotated says that an annotation changed that a look has to heed.
 func annotated(before, after *oam.Application) bool {
 	return slices.ContainsFunc([]string{
-		oam.AnnotationRequestedAt, oam.AnnotationPublishVersion, oam.AnnotationWorkflow, oam.AnnotationRestartWorkflow, oam.AnnotationInterval, oam.AnnotationServiceAccount, AnnotationPrune,
+		oam.AnnotationPublishVersion, oam.AnnotationWorkflow, oam.AnnotationRestartWorkflow, oam.AnnotationInterval, oam.AnnotationServiceAccount, AnnotationPrune,
 	}, func(name string) bool { return before.Annotations[name] != after.Annotations[name] })
 }
 

@@ -10,8 +10,6 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/tradewind-dev/tradewind/events"
 	"github.com/tradewind-dev/tradewind/sync/apply"
 )
@@ -34,15 +32,8 @@ type Recorder struct {
 	log      *slog.Logger
 	since    time.Time
 	last     map[events.Key]told
-	pace     *rate.Limiter
+	busy     func() bool
 }
-
-// When everything changes at once, the API server has more urgent things to do than to
-// take one record for each change: they come later, with the time at which it happened.
-const (
-	perSecond = 5
-	atOnce    = 25
-)
 
 // told is what was last said about an Application.
 type told struct {
@@ -51,15 +42,20 @@ type told struct {
 	note    string
 }
 
-// New returns a Recorder of the outcomes from now on.
-func New(outcomes Outcomes, records Records, log *slog.Logger) *Recorder {
+// New returns a Recorder of the outcomes from now on. While busy says that something is
+// being delivered, records wait for a while: the API server has more urgent things to do
+// than to take a record for each change, and they have the time at which it happened.
+func New(outcomes Outcomes, records Records, busy func() bool, log *slog.Logger) *Recorder {
 	return &Recorder{
-		outcomes: outcomes, records: records, log: log.With("part", "status"), since: time.Now(), last: map[events.Key]told{},
-		pace: rate.NewLimiter(perSecond, atOnce),
+		outcomes: outcomes, records: records, busy: busy, log: log.With("part", "status"), since: time.Now(), last: map[events.Key]told{},
 	}
 }
 
-const writeTimeout = 5 * time.Second
+const (
+	writeTimeout = 5 * time.Second
+	patience     = 2 * time.Second // that one record has
+	glance       = 20 * time.Millisecond
+)
 
 // Run follows the outcomes until ctx ends.
 func (r *Recorder) Run(ctx context.Context) error {
@@ -68,7 +64,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 		if !ok || o.Time.Before(r.since) {
 			return
 		}
-		if r.pace.Wait(ctx) != nil {
+		if r.yield(ctx) != nil {
 			return
 		}
 		namespace, name, _ := o.Key.App()
@@ -79,6 +75,18 @@ func (r *Recorder) Run(ctx context.Context) error {
 			r.log.Warn("record not written", "app", namespace+"/"+name, "reason", record.Reason, "err", err)
 		}
 	})
+}
+
+// yield lets deliveries go first.
+func (r *Recorder) yield(ctx context.Context) error {
+	for began := time.Now(); r.busy() && time.Since(began) < patience; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(glance):
+		}
+	}
+	return nil
 }
 
 // fold decides whether an outcome is news: a change in the cluster always is, a problem

@@ -38,7 +38,7 @@ func TestRecords(t *testing.T) {
 	outcome := func(app string, result events.Result, changed int, reason, message string) events.Outcome {
 		return events.Outcome{Key: events.AppKey("shop", app), Result: result, Changed: changed, Reason: reason, Message: message}
 	}
-	b := &book{}
+	b, busy := &book{}, 2 // times
 	r := New(stream{
 		outcome("web", events.Success, 3, "", ""),
 		outcome("web", events.Unchanged, 0, "", ""),
@@ -52,7 +52,7 @@ func TestRecords(t *testing.T) {
 		{Key: events.AppKey("shop", "web"), Stage: events.StageScan, Result: events.Failure, Reason: "FailedScan", Message: "no answer"},
 		{Key: events.AppKey("shop", "web"), Stage: events.StageCommit, Result: events.Unchanged, Reason: "ImageHeld", Message: "held"},
 		outcome("web", events.Unchanged, 0, "", ""), // images do not make an Application unwell
-	}, b, slog.New(slog.DiscardHandler))
+	}, b, func() bool { busy--; return busy >= 0 }, slog.New(slog.DiscardHandler))
 	r.since = r.since.AddDate(-10000, 0, 0) // the outcomes above have no time
 	if err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)

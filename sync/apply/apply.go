@@ -99,6 +99,21 @@ func (c *Cluster) Apply(ctx context.Context, inv *Inventory, items []Item, opts 
 	return out, nil
 }
 
+// Holds says, without a request, that the watches know every item as it is wanted: an
+// Apply of them would write nothing.
+func (c *Cluster) Holds(ctx context.Context, owner Owner, items []Item) bool {
+	for _, item := range items {
+		t := &task{item: item, ref: c.canonical(RefOf(item.Object)), owner: owner}
+		if item.ReadOnly {
+			return false // no watch of ours knows it
+		}
+		if action, err := c.look(ctx, t); err != nil || action == Configured {
+			return false
+		}
+	}
+	return true
+}
+
 // widen puts the items into the inventory before anything is written; not those that the
 // Application may not have, lest it claims objects of others.
 func (c *Cluster) widen(ctx context.Context, inv *Inventory, items []Item, opts ApplyOptions) error {

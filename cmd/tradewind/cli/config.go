@@ -170,6 +170,9 @@ type WorkerConfig struct {
 	// Grace is how long work in hand may go on after a signal; keep it below the pod's
 	// terminationGracePeriodSeconds.
 	Grace time.Duration `yaml:"grace"`
+	// Resync is how often everything is compared with what the watches of the cluster know,
+	// as a net under them; about, so that workers do not do it all at once.
+	Resync time.Duration `yaml:"resync"`
 }
 
 // RenderConfig bounds what templates, kustomizations and charts may use. They run in
@@ -227,7 +230,7 @@ func defaultConfig() Config {
 			BatchWindow: 100 * time.Millisecond,
 			AuthorName:  "kubevelabot", AuthorEmail: "kubevelabot@users.noreply.github.com",
 		},
-		Worker:  WorkerConfig{Slots: 8, Grace: 20 * time.Second},
+		Worker:  WorkerConfig{Slots: 8, Grace: 20 * time.Second, Resync: time.Hour},
 		Render:  RenderConfig{Processes: 2, Timeout: 30 * time.Second, MemoryMiB: 512},
 		Poll:    PollConfig{MaxInterval: 10 * time.Minute},
 		Log:     LogConfig{Level: "info", Format: "auto"},
@@ -298,6 +301,9 @@ func (c Config) Validate() error {
 	}
 	if c.Worker.Grace < time.Second || c.Worker.Grace > 10*time.Minute {
 		bad("worker.grace", "%s: want 1s to 10m", c.Worker.Grace)
+	}
+	if c.Worker.Resync < 10*time.Second || c.Worker.Resync > 24*time.Hour {
+		bad("worker.resync", "%s: want 10s to 24h", c.Worker.Resync)
 	}
 	if c.Render.Processes < 1 || c.Render.Processes > 100 {
 		bad("render.processes", "%d: want 1 to 100", c.Render.Processes)

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -85,7 +85,11 @@ type worker struct {
 	processes  *pool.Pool
 	bumper     *bump.Bumper
 	teller     *commitstatus.Teller
+	running    atomic.Int32 // jobs
 }
+
+// busy says that something is being delivered.
+func (w *worker) busy() bool { return w.running.Load() > 0 }
 
 func serve(ctx context.Context, e *env, cfg Config) error {
 	s := &server{cfg: cfg, log: newLogger(e.stderr, cfg.Log), registry: prometheus.NewRegistry()}
@@ -167,10 +171,7 @@ func (s *server) newWorker() error {
 }
 
 func renderPool(cfg RenderConfig, log *slog.Logger) pool.Config {
-	return pool.Config{
-		Size: cfg.Processes, Timeout: cfg.Timeout, Memory: int64(cfg.MemoryMiB) << 20, Logger: log.With("part", "render"),
-		Idled: debug.FreeOSMemory, // what the last burst of work took and nobody needs
-	}
+	return pool.Config{Size: cfg.Processes, Timeout: cfg.Timeout, Memory: int64(cfg.MemoryMiB) << 20, Logger: log.With("part", "render")}
 }
 
 // start runs every part in a goroutine of its own; the first that fails ends all.
@@ -190,16 +191,18 @@ func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
 	if s.cfg.Admin.Address != "" {
 		run("admin", s.serveAdmin)
 	}
+	run("memory", giveBackMemory)
 	if s.worker == nil {
 		return
 	}
 	run("watches", s.worker.cluster.Run)
 	run("wake", s.worker.reconciler.Wake)
+	run("resync", func(ctx context.Context) error { return s.worker.reconciler.Resync(ctx, s.cfg.Worker.Resync) })
 	run("definitions", s.worker.reconciler.RecordDefinitions)
 	run("images", s.worker.bumper.Wake)
 	run("poll", s.poll)
 	run("commitstatus", s.worker.teller.Run)
-	run("status", records.New(s.queue, s.worker.cluster, s.log).Run)
+	run("status", records.New(s.queue, s.worker.cluster, s.worker.busy, s.log).Run)
 	run("work", func(ctx context.Context) error {
 		// Routing against a half-filled index would send events to nobody.
 		if err := s.worker.cluster.WaitForSync(ctx); err != nil {
@@ -229,6 +232,8 @@ func (w *worker) route(ctx context.Context, ev events.Event) ([]events.Trigger, 
 
 // run hands a key to whom it belongs.
 func (w *worker) run(ctx context.Context, job queue.Job) error {
+	w.running.Add(1)
+	defer w.running.Add(-1)
 	if _, ok := job.Key.Branch(); ok {
 		return w.bumper.Run(ctx, bump.Job{Trigger: job.Trigger, Check: job.Check})
 	}

@@ -38,8 +38,6 @@ type Config struct {
 	Memory int64
 	// Idle is how long a child without work is kept. Default 20 s.
 	Idle time.Duration
-	// Idled is called when the last child has ended; nil for nobody.
-	Idled func()
 	// Command starts a child; the default is this program with [ChildCommand].
 	Command func() (*exec.Cmd, error)
 	Logger  *slog.Logger
@@ -238,7 +236,7 @@ func (p *Pool) keep(c *child) {
 func (p *Pool) Warm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || !p.empty() {
+	if p.closed || len(p.idle) > 0 || len(p.slots) > 0 { // those at work hold a slot
 		return
 	}
 	if c, err := p.start(); err == nil { // else the work tries again, and says why it cannot
@@ -246,14 +244,11 @@ func (p *Pool) Warm() {
 	}
 }
 
-// empty says that there is no child, not even one at work. It needs mu.
-func (p *Pool) empty() bool { return len(p.idle) == 0 && len(p.slots) == 0 }
-
-// thinLater needs mu.
+// thinLater needs mu, and an idle child.
 func (p *Pool) thinLater() {
 	if !p.thinning {
 		p.thinning = true
-		time.AfterFunc(p.cfg.Idle, p.thin)
+		time.AfterFunc(time.Until(p.idle[0].since.Add(p.cfg.Idle)), p.thin)
 	}
 }
 
@@ -266,10 +261,7 @@ func (p *Pool) thin() {
 		p.idle[0].end()
 		p.idle = p.idle[1:]
 	}
-	switch {
-	case len(p.idle) > 0:
+	if len(p.idle) > 0 {
 		p.thinLater()
-	case p.empty() && !p.closed && p.cfg.Idled != nil:
-		go p.cfg.Idled()
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -214,16 +214,24 @@ func TestLimits(t *testing.T) {
 // next work.
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	var started atomic.Int32
-	idled := make(chan struct{}, 10)
+	var mu sync.Mutex
+	var started []*exec.Cmd
 	types := render.Config{}
-	p := pool.New(types, pool.Config{Idle: 100 * time.Millisecond, Idled: func() { idled <- struct{}{} }, Command: func() (*exec.Cmd, error) {
-		started.Add(1)
-		return command()
+	p := pool.New(types, pool.Config{Idle: 100 * time.Millisecond, Command: func() (*exec.Cmd, error) {
+		cmd, err := command()
+		mu.Lock()
+		defer mu.Unlock()
+		started = append(started, cmd)
+		return cmd, err
 	}})
 	t.Cleanup(p.Close)
 	types.Elsewhere = p
 	r := render.New(types)
+	children := func() []*exec.Cmd {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(started)
+	}
 	work := func() {
 		t.Helper()
 		if _, err := r.Component(t.Context(), web, rc("app"), nil); err != nil {
@@ -232,22 +240,24 @@ func TestIdle(t *testing.T) {
 	}
 	rest := func() {
 		t.Helper()
-		select {
-		case <-idled:
-		case <-time.After(20 * time.Second):
-			t.Fatal("the child without work was not ended")
+		all := children()
+		for deadline := time.Now().Add(20 * time.Second); all[len(all)-1].Process.Signal(syscall.Signal(0)) == nil; {
+			if time.Now().After(deadline) {
+				t.Fatal("the child without work was not ended")
+			}
+			<-time.After(10 * time.Millisecond)
 		}
 	}
 	work()
 	rest()
 	p.Warm()
 	p.Warm()
-	if n := started.Load(); n != 2 {
+	if n := len(children()); n != 2 {
 		t.Errorf("%d children were started, want one for the work and one for two calls of Warm", n)
 	}
 	rest()
 	work()
-	if n := started.Load(); n != 3 {
+	if n := len(children()); n != 3 {
 		t.Errorf("%d children were started, want one more for work after all had ended", n)
 	}
 }

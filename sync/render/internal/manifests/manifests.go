@@ -82,6 +82,11 @@ type walker struct {
 }
 
 func (w *walker) walk(dir string) error {
+	// Asked for by its usual name: whoever lists a folder has read all names in it, and has
+	// to look again when one is added that the kustomization does not mention.
+	if info, err := fs.Stat(w.tree, path.Join(dir, kustomizationFiles[0])); err == nil && !info.IsDir() {
+		return w.kustomize(dir)
+	}
 	entries, err := fs.ReadDir(w.tree, dir)
 	if err != nil {
 		return &problem.Error{File: dir, Err: err}
