@@ -103,24 +103,66 @@ func (r *Reconciler) affected(ctx context.Context, keys []events.Key, repos []st
 }
 
 func (r *Reconciler) decide(ctx context.Context, keys []events.Key, repos []string) []events.Key {
+	now := r.newTrees(time.Time{})
+	about := map[string]bool{} // by URL
 	left := make([]events.Key, 0, len(keys))
 	for _, key := range keys {
-		about := func(s *render.Source) bool { return isAbout(s, repos) }
-		if app := r.settled.of(key); app == nil || len(app.sources) == 0 || !r.readsSame(ctx, app, about, time.Time{}) {
+		app := r.settled.of(key)
+		if app == nil || len(app.sources) == 0 || !now.same(ctx, app, func(url string) bool {
+			is, known := about[url]
+			if !known {
+				is = isAbout(url, repos)
+				about[url] = is
+			}
+			return is
+		}) {
 			left = append(left, key)
 		}
 	}
 	return left
 }
 
-// readsSame says that the sources chosen by about hold what was read of them. They are
-// asked anew unless they were since newerThan.
-func (r *Reconciler) readsSame(ctx context.Context, app *settledApp, about func(*render.Source) bool, newerThan time.Time) bool {
+// trees are the sources as they are now, each found once for all Applications that are
+// decided about together.
+type trees struct {
+	*Reconciler
+	newerThan time.Time // they are asked anew unless they were since then
+	known     map[treeID]foundTree
+}
+
+// treeID is what a tree depends on.
+type treeID struct {
+	namespace, secret, url string
+	ref                    git.Ref
+}
+
+type foundTree struct {
+	tree *git.Tree
+	err  error
+}
+
+func (r *Reconciler) newTrees(newerThan time.Time) *trees {
+	return &trees{Reconciler: r, newerThan: newerThan, known: map[treeID]foundTree{}}
+}
+
+func (t *trees) of(ctx context.Context, s settledSource) (*git.Tree, error) {
+	id := treeID{s.namespace, s.source.SecretName, s.source.URL, refOf(s.source)}
+	found, ok := t.known[id]
+	if !ok {
+		found.tree, found.err = t.tree(ctx, s.namespace, s.source, t.newerThan)
+		t.known[id] = found
+	}
+	return found.tree, found.err
+}
+
+// same says that the sources whose URL about chooses hold what an Application read of
+// them.
+func (t *trees) same(ctx context.Context, app *settledApp, about func(url string) bool) bool {
 	for _, s := range app.sources {
-		if !about(s.source) {
+		if !about(s.source.URL) {
 			continue
 		}
-		tree, err := r.tree(ctx, s.namespace, s.source, newerThan)
+		tree, err := t.of(ctx, s)
 		if err != nil || !s.reads.Unchanged(tree) {
 			return false // a look says what is wrong
 		}
@@ -138,8 +180,8 @@ func (r *Reconciler) asItWas(ctx context.Context, key events.Key) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, deciding)
 	defer cancel()
-	every := func(*render.Source) bool { return true }
-	if !r.readsSame(ctx, app, every, r.requests.since(key, r.now())) || !app.cluster.Holds(ctx, app.owner, app.items) {
+	every := func(string) bool { return true }
+	if !r.newTrees(r.requests.since(key, r.now())).same(ctx, app, every) || !app.cluster.Holds(ctx, app.owner, app.items) {
 		return false
 	}
 	r.metrics.runs.WithLabelValues(string(events.CauseManual), string(events.Unchanged)).Inc()
@@ -147,8 +189,8 @@ func (r *Reconciler) asItWas(ctx context.Context, key events.Key) bool {
 	return true
 }
 
-func isAbout(source *render.Source, repos []string) bool {
-	key, err := events.RepoKey(source.URL)
+func isAbout(url string, repos []string) bool {
+	key, err := events.RepoKey(url)
 	if err != nil {
 		return true
 	}

@@ -3,12 +3,11 @@ package apply
 import (
 	"context"
 	"errors"
-
-	"reflect"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -30,7 +29,8 @@ type live struct {
 
 // liveKind is the watch of one kind, and what was learned about single objects of it.
 type liveKind struct {
-	*watch.Watch[*unstructured.Unstructured]
+	liveWatch
+	gvk  schema.GroupVersionKind
 	stop context.CancelFunc
 
 	mu sync.Mutex
@@ -101,11 +101,11 @@ func (l *live) watch(gvk schema.GroupVersionKind, resource schema.GroupVersionRe
 		return nil, errors.New("the watches of the cluster are not running")
 	}
 	ctx, cancel := context.WithCancel(l.ctx)
-	k := &liveKind{stop: cancel, forms: map[string]string{}, left: map[string][]string{}}
+	k := &liveKind{gvk: gvk, stop: cancel, forms: map[string]string{}, left: map[string][]string{}}
 	var err error
-	k.Watch, err = watch.New(watch.Config[*unstructured.Unstructured]{
-		Client: l.cluster.dynamic, Resource: resource, Selector: oam.LabelRenderHash, Keep: keepObject, SkipFirst: true,
-		Changed: func(before, after *unstructured.Unstructured, own bool) { l.changed(k, before, after, own) },
+	k.Watch, err = watch.New(watch.Config[*packed]{
+		Client: l.cluster.dynamic, Resource: resource, Selector: oam.LabelRenderHash, Keep: pack, SkipFirst: true,
+		Changed: func(before, after *packed, own bool) { l.changed(k, before, after, own) },
 		Failed:  func(err error) { l.broke(gvk, k, err) },
 	})
 	if err != nil {
@@ -133,46 +133,24 @@ func (l *live) broke(gvk schema.GroupVersionKind, k *liveKind, err error) {
 	}
 }
 
-// keepObject drops what only the server needs and what is a copy of the rest.
-func keepObject(o *unstructured.Unstructured) *unstructured.Unstructured {
-	o.SetManagedFields(nil)
-	unstructured.RemoveNestedField(o.Object, "metadata", "annotations", lastApplied)
-	return o
-}
-
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-func (l *live) changed(k *liveKind, before, after *unstructured.Unstructured, own bool) {
+func (l *live) changed(k *liveKind, before, after *packed, own bool) {
 	if after == nil {
 		k.forget(before)
 	}
 	switch {
 	case own:
 	case after == nil:
-		l.tellOwner(before, true)
-	case before == nil || !sameContent(before, after):
-		l.tellOwner(after, false)
+		l.tellOwner(k, before, true)
+	case before == nil || before.content != after.content:
+		l.tellOwner(k, after, false)
 	}
 }
 
-// sameContent compares without the bookkeeping of the API server.
-func sameContent(a, b *unstructured.Unstructured) bool {
-	if a.GetGeneration() != b.GetGeneration() || (a.GetDeletionTimestamp() == nil) != (b.GetDeletionTimestamp() == nil) ||
-		!reflect.DeepEqual(a.GetLabels(), b.GetLabels()) || !reflect.DeepEqual(a.GetAnnotations(), b.GetAnnotations()) ||
-		!reflect.DeepEqual(a.GetFinalizers(), b.GetFinalizers()) || len(a.Object) != len(b.Object) {
-		return false
-	}
-	for field, value := range a.Object {
-		if field != "metadata" && !reflect.DeepEqual(value, b.Object[field]) {
-			return false
-		}
-	}
-	return true
-}
-
-func (l *live) tellOwner(o *unstructured.Unstructured, deleted bool) {
-	if owner, ok := ownerOf(o); ok {
-		l.tell(owner, RefOf(o), deleted)
+func (l *live) tellOwner(k *liveKind, o *packed, deleted bool) {
+	if o.owned {
+		l.tell(o.owner, ObjectRef{Group: k.gvk.Group, Version: k.gvk.Version, Kind: k.gvk.Kind, Namespace: o.Namespace, Name: o.Name}, deleted)
 	}
 }
 
@@ -182,17 +160,17 @@ func (l *live) tell(owner Owner, ref ObjectRef, deleted bool) {
 	}
 }
 
-func (k *liveKind) forget(o *unstructured.Unstructured) {
+func (k *liveKind) forget(o metav1.Object) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.forms, formKey(o))
 	delete(k.left, formKey(o))
 }
 
-func formKey(o *unstructured.Unstructured) string { return o.GetNamespace() + "/" + o.GetName() }
+func formKey(o metav1.Object) string { return o.GetNamespace() + "/" + o.GetName() }
 
 // Live returns the live copy of an object that we applied; nil when it is not there or
-// not ours. The copy must not be changed.
+// not ours.
 func (c *Cluster) Live(ctx context.Context, ref ObjectRef) (*unstructured.Unstructured, error) {
 	k, err := c.live.kind(ctx, ref.gvk())
 	if err != nil {

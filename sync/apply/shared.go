@@ -43,7 +43,7 @@ func (c *Cluster) join(ctx context.Context, client dynamic.ResourceInterface, t 
 	if err != nil {
 		return classify(t.ref, "joining those that share", err)
 	}
-	t.live = keepObject(live)
+	t.live = strip(live)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -13,6 +14,7 @@ const calm = 10 * time.Second
 
 // giveBackMemory returns to the system what the last burst of work took, when it is over.
 func giveBackMemory(ctx context.Context) error {
+	debug.SetGCPercent(60)
 	before, given := collections(), uint64(0)
 	for {
 		select {
@@ -22,6 +24,7 @@ func giveBackMemory(ctx context.Context) error {
 		}
 		now := collections()
 		if now == before && now != given {
+			runtime.GC() // what pools hold survives one collection
 			debug.FreeOSMemory()
 			given = now
 		}
