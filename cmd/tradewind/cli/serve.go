@@ -191,7 +191,7 @@ func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
 	if s.cfg.Admin.Address != "" {
 		run("admin", s.serveAdmin)
 	}
-	run("memory", giveBackMemory)
+	run("memory", boundMemory)
 	if s.worker == nil {
 		return
 	}
