@@ -29,6 +29,9 @@ func groups() []group {
 		{[]string{"latency-500-files"}, func(ctx context.Context, runs int) ([]row, error) {
 			return latency(ctx, "latency-500-files", runs, 500)
 		}},
+		{[]string{"latency-20000-files"}, func(ctx context.Context, runs int) ([]row, error) {
+			return latency(ctx, "latency-20000-files", runs, 20_000)
+		}},
 		{[]string{"image-bump"}, imageLatency},
 	}
 	for _, n := range []int{100, 500, 1000} {

@@ -42,8 +42,8 @@ func unshare(v reflect.Value) {
 		unshare(value)
 		v.Set(value)
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if field := v.Field(i); field.CanSet() {
+		for _, field := range v.Fields() {
+			if field.CanSet() {
 				unshare(field)
 			}
 		}

@@ -31,7 +31,7 @@ func (c Component) WithInput(in Input, value any) (Component, error) {
 		return c, fmt.Errorf("input %q: parameterKey %q: %w", in.From, in.ParameterKey, err)
 	}
 	var out Component
-	if errs := decode("component", placed, &out); errs != nil {
+	if errs := decode("component", placed, &out, convert); errs != nil {
 		return c, fmt.Errorf("input %q: %s", in.From, strings.Join(errs, "; "))
 	}
 	return out, nil

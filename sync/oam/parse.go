@@ -92,12 +92,12 @@ func FromObject(obj map[string]any) (*Application, error) {
 	}
 	app := &Application{}
 	app.APIVersion, app.Kind = APIVersion, Kind
-	errs := decode("metadata", obj["metadata"], &app.ObjectMeta)
+	errs := decode("metadata", obj["metadata"], &app.ObjectMeta, fill)
 	if errs != nil {
 		app.Namespace, app.Name, app.UID = u.GetNamespace(), u.GetName(), u.GetUID()
 		app.ResourceVersion, app.Generation = u.GetResourceVersion(), u.GetGeneration()
 	}
-	errs = append(errs, decode("spec", obj["spec"], &app.Spec)...)
+	errs = append(errs, decode("spec", obj["spec"], &app.Spec, fill)...)
 	app.Status = decodeStatus(obj["status"])
 	if len(errs) > 0 {
 		return app, fmt.Errorf("parsing Application %s: %s", u.GetName(), strings.Join(errs, "; "))
@@ -114,28 +114,28 @@ func describeKind(u unstructured.Unstructured) string {
 
 func decodeStatus(value any) Status {
 	var whole Status
-	if decode("status", value, &whole) == nil {
+	if decode("status", value, &whole, fill) == nil {
 		return whole
 	}
 	fields, _ := value.(map[string]any)
 	fitting := map[string]any{}
 	for name, field := range fields {
 		var alone Status
-		if decode("status", map[string]any{name: field}, &alone) == nil {
+		if decode("status", map[string]any{name: field}, &alone, fill) == nil {
 			fitting[name] = field
 		}
 	}
 	var status Status
-	decode("status", fitting, &status) // each part was tried
+	decode("status", fitting, &status, fill) // each part was tried
 	return status
 }
 
-// decode fills into from value and says where value does not fit.
-func decode(path string, value, into any) []string {
+// decode fills into from value by way of with, and says where value does not fit.
+func decode(path string, value, into any, with func(from, into any) error) []string {
 	if errs := misfits(path, reflect.TypeOf(into).Elem(), value); errs != nil {
 		return errs
 	}
-	if err := convert(value, into); err != nil {
+	if err := with(value, into); err != nil {
 		return []string{path + ": " + err.Error()}
 	}
 	return nil
@@ -144,18 +144,25 @@ func decode(path string, value, into any) []string {
 // Decode fills into, a pointer, from properties as a document holds them. The error names
 // every field that does not fit, below path. Fields that into does not have are ignored.
 func Decode(path string, properties map[string]any, into any) error {
-	if errs := decode(path, properties, into); len(errs) > 0 {
+	if errs := decode(path, properties, into, convert); len(errs) > 0 {
 		return errors.New(strings.Join(errs, "; "))
 	}
 	return nil
 }
 
-// convert fills into as the API server would from JSON: field names match exactly and
-// whole numbers stay whole, however large.
-func convert(from, into any) error {
-	if object, ok := from.(map[string]any); ok && reflect.TypeOf(into).Elem().Kind() == reflect.Struct {
+// fill fills into, a part of an Application, as the API server would. It is for our own
+// types, which are read with every change of an Application: those of others may have
+// fields that only [convert] can fill.
+func fill(from, into any) error {
+	if object, ok := from.(map[string]any); ok {
 		return runtime.DefaultUnstructuredConverter.FromUnstructured(object, into)
 	}
+	return convert(from, into)
+}
+
+// convert goes through JSON the way the API server does: field names match exactly and
+// whole numbers stay whole, however large.
+func convert(from, into any) error {
 	raw, err := json.Marshal(from)
 	if err != nil {
 		return err
