@@ -31,19 +31,20 @@ func ownPer(other string) func(row, []row) float64 {
 	}
 }
 
-// bounds leave room of about a half above what was measured.
+// bounds leave room above what was measured: a slow machine shows a state more on the way to
+// healthy now and then.
 var bounds = []bound{
-	{"fanout-100-install", "writes", writes, 1000},
+	{"fanout-100-install", "writes", writes, 1100},
 	{"fanout-100-install", "own CPU per CPU of the API server", ownPerServer, 0.6},
-	{"fanout-100-one-app", "writes", writes, 4},
+	{"fanout-100-one-app", "writes", writes, 4.5},
 	{"fanout-100-one-app", "own CPU per own CPU of the commit to all", ownPer("fanout-100-all-apps"), 0.05},
-	{"fanout-100-all-apps", "writes", writes, 400},
+	{"fanout-100-all-apps", "writes", writes, 450},
 	{"fanout-100-all-apps", "own CPU per CPU of the API server", ownPerServer, 0.8},
 	{"fanout-100-readme", "writes", writes, 0},
 	{"fanout-100-readme", "own CPU per own CPU of the commit to all", ownPer("fanout-100-all-apps"), 0.05},
 	{"fanout-100-noop", "writes", writes, 0},
-	{"fanout-100-noop", "own CPU per own CPU of the commit to all", ownPer("fanout-100-all-apps"), 0.25},
-	{"fanout-100-drift", "writes", writes, 5},
+	{"fanout-100-noop", "own CPU per own CPU of the commit to all", ownPer("fanout-100-all-apps"), 0.18},
+	{"fanout-100-drift", "writes", writes, 6},
 }
 
 // check compares the rows with the bounds, of which at least one must be about them.

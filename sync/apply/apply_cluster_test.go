@@ -69,8 +69,14 @@ func TestApplyCountsRequests(t *testing.T) {
 		"PATCH /api/v1/namespaces/$NS/secrets/web", "PATCH /api/v1/namespaces/$NS/services/web", deployment,
 		"POST /apis/core.oam.dev/v1beta1/resourcetrackers")
 	step("again", "Secret $NS/web unchanged\nService $NS/web unchanged\nDeployment $NS/web unchanged\n")
+	if !f.Holds(t.Context(), f.owner("site"), items) {
+		t.Error("what was applied and is unchanged does not hold")
+	}
 
 	items = f.items(t, "site", strings.Replace(web, "nginx:1.29", "nginx:1.30", 1))
+	if f.Holds(t.Context(), f.owner("site"), items) {
+		t.Error("another image than the live one holds")
+	}
 	step("one changed", "Secret $NS/web unchanged\nService $NS/web unchanged\nDeployment $NS/web configured\n", deployment)
 	step("and again", "Secret $NS/web unchanged\nService $NS/web unchanged\nDeployment $NS/web unchanged\n")
 
@@ -108,6 +114,9 @@ func TestDriftIsTakenBack(t *testing.T) {
 	}
 	const image = "spec.template.spec.containers[name=web].image"
 	f.awaitLive(t, "site", ref, image, "docker.io/library/httpd:2.4")
+	if f.Holds(t.Context(), f.owner("site"), items) {
+		t.Error("what somebody has changed holds")
+	}
 	if got := f.apply(t, "site", items); !strings.Contains(got, "Deployment $NS/web configured") {
 		t.Errorf("receipt:\n%s", got)
 	}
