@@ -42,9 +42,9 @@ type told struct {
 	note    string
 }
 
-// New returns a Recorder of the outcomes from now on. While busy says that something is
-// being delivered, records wait for a while: the API server has more urgent things to do
-// than to take a record for each change, and they have the time at which it happened.
+// New returns a Recorder of the outcomes from now on. While busy says that deliveries are
+// waiting, records wait for a while, too: the API server has more urgent things to do than
+// to take one for each change, and they have the time at which it happened.
 func New(outcomes Outcomes, records Records, busy func() bool, log *slog.Logger) *Recorder {
 	return &Recorder{
 		outcomes: outcomes, records: records, busy: busy, log: log.With("part", "status"), since: time.Now(), last: map[events.Key]told{},

@@ -88,8 +88,8 @@ type worker struct {
 	running    atomic.Int32 // jobs
 }
 
-// busy says that something is being delivered.
-func (w *worker) busy() bool { return w.running.Load() > 0 }
+// busy says that there is more to deliver than can be at once.
+func (s *server) busy() bool { return int(s.worker.running.Load()) >= s.cfg.Worker.Slots }
 
 func serve(ctx context.Context, e *env, cfg Config) error {
 	s := &server{cfg: cfg, log: newLogger(e.stderr, cfg.Log), registry: prometheus.NewRegistry()}
@@ -202,7 +202,7 @@ func (s *server) start(ctx context.Context, fail context.CancelCauseFunc) {
 	run("images", s.worker.bumper.Wake)
 	run("poll", s.poll)
 	run("commitstatus", s.worker.teller.Run)
-	run("status", records.New(s.queue, s.worker.cluster, s.worker.busy, s.log).Run)
+	run("status", records.New(s.queue, s.worker.cluster, s.busy, s.log).Run)
 	run("work", func(ctx context.Context) error {
 		// Routing against a half-filled index would send events to nobody.
 		if err := s.worker.cluster.WaitForSync(ctx); err != nil {
