@@ -61,6 +61,7 @@ bench: ## measurements: make bench BENCH=<regexp> N=<pushes>
 	$(GO) run ./integration/bench -bench '$(BENCH)' -n $(N)
 
 cost: ## counts of requests and ratios of processor times must be within their bounds
+	@$(GO) run ./integration/build cluster tradewind
 	$(GO) run ./integration/bench -bench '^fanout-100-' -out '' -check
 
 fmt: ## fail when a file is not gofmt'ed
