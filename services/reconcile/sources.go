@@ -158,9 +158,8 @@ type Watched struct {
 // says why.
 func (r *Reconciler) Watched(ctx context.Context) []Watched {
 	type wanted struct {
-		namespace, secret, url string
-		ref                    git.Ref
-		interval               time.Duration
+		treeID
+		interval time.Duration
 	}
 	seen := map[wanted]bool{}
 	var out []Watched
@@ -170,10 +169,7 @@ func (r *Reconciler) Watched(ctx context.Context) []Watched {
 			if err != nil || src == nil || src.Suspend || src.Type != render.SourceGit {
 				continue
 			}
-			want := wanted{secret: src.SecretName, url: src.URL, ref: refOf(src), interval: src.PullInterval}
-			if src.SecretName != "" {
-				want.namespace = app.Namespace
-			}
+			want := wanted{treeIDOf(app.Namespace, src), src.PullInterval}
 			if seen[want] {
 				continue
 			}

@@ -136,6 +136,14 @@ type treeID struct {
 	ref                    git.Ref
 }
 
+func treeIDOf(namespace string, src *render.Source) treeID {
+	id := treeID{secret: src.SecretName, url: src.URL, ref: refOf(src)}
+	if src.SecretName != "" { // without one it is the same for every namespace
+		id.namespace = namespace
+	}
+	return id
+}
+
 type foundTree struct {
 	tree *git.Tree
 	err  error
@@ -146,7 +154,7 @@ func (r *Reconciler) newTrees(newerThan time.Time) *trees {
 }
 
 func (t *trees) of(ctx context.Context, s settledSource) (*git.Tree, error) {
-	id := treeID{s.namespace, s.source.SecretName, s.source.URL, refOf(s.source)}
+	id := treeIDOf(s.namespace, s.source)
 	found, ok := t.known[id]
 	if !ok {
 		found.tree, found.err = t.tree(ctx, s.namespace, s.source, t.newerThan)

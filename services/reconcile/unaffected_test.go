@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -53,6 +54,37 @@ func TestAffected(t *testing.T) {
 	}
 }
 
+// TestAsItWas: who asks is answered without a look exactly while nothing that was read has
+// changed, whether a webhook told of it or not.
+func TestAsItWas(t *testing.T) {
+	t.Parallel()
+	e := newExactness(t)
+	e.commit(t, gittest.Files{appDir(0) + "/map.yaml": settings("own", "a"), "README.md": "a\n"})
+	key := e.keys()[0]
+	ask := func(after string, want bool) {
+		t.Helper()
+		e.requests.note(key, time.Now())
+		if got := e.asItWas(t.Context(), key); got != want {
+			t.Errorf("after %s: as it was is %v", after, got)
+		}
+	}
+	ask("nothing is known of it", false)
+	tree, err := e.tree(t.Context(), "default", e.sources[0], time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := git.Trace(tree)
+	if _, err := e.renderer.Component(t.Context(), e.component(0), render.Context{AppName: "a", Namespace: "default"}, reads.FS()); err != nil {
+		t.Fatal(err)
+	}
+	e.settled.set(key, &settledApp{sources: []settledSource{{"default", e.sources[0], reads.Set()}}})
+	ask("it settled", true)
+	e.repo.Commit(t, "main", gittest.Files{"README.md": "b\n"})
+	ask("a commit to what it does not read", true)
+	e.repo.Commit(t, "main", gittest.Files{appDir(0) + "/map.yaml": settings("own", "b")})
+	ask("a commit to what it reads, of which nobody told", false)
+}
+
 // exactness renders every application after every commit, which nobody else would do.
 type exactness struct {
 	*Reconciler
@@ -79,6 +111,7 @@ func newExactness(t *testing.T) *exactness {
 	e.Reconciler = &Reconciler{
 		mirrors: git.NewMirrors(git.Config{AllowedHosts: hosts, InsecureHosts: hosts, Timeout: time.Minute}), queue: e.sighting,
 		renderer: render.New(render.Config{}), heads: newHeads(), settled: newSettled(), now: time.Now, sole: true,
+		requests: newRequests(), metrics: newMetrics(nil), log: slog.New(slog.DiscardHandler),
 	}
 	var err error
 	if e.key, err = events.RepoKey(e.repo.URL); err != nil {
